@@ -1,0 +1,36 @@
+"""The checks of a configuration as a whole, in the order in which they build on each other."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from hyco.config import physics_checks, plan_checks
+from hyco.config.schema import Config
+
+CHECKS: tuple[Callable[[Config], None], ...] = (
+    plan_checks.shadow_is_off,
+    plan_checks.components_only_in_hybrid,
+    physics_checks.equation_is_known,
+    physics_checks.equation_has_this_rank,
+    physics_checks.fields_are_the_equations,
+    physics_checks.parameters_are_the_equations,
+    physics_checks.learnable_parameters_exist,
+    physics_checks.something_is_learned,
+    physics_checks.true_parameters_are_admissible,
+    physics_checks.bounds_are_admissible,
+    physics_checks.guesses_are_admissible,
+    plan_checks.simulations_exist,
+    plan_checks.simulations_stand_once,
+    plan_checks.training_is_apart,
+    plan_checks.tasks_have_simulations,
+    plan_checks.windows_fit,
+    plan_checks.generated_windows_fit,
+    plan_checks.evaluation_fits,
+    plan_checks.network_fits_grid,
+)
+
+
+def check(config: Config) -> None:
+    """Refuse a plan that cannot work, before any work: the first problem is raised as ConfigError."""
+    for one in CHECKS:
+        one(config)

@@ -1,0 +1,117 @@
+"""The blocks about the run as a whole: general, migration, data, cache."""
+
+from __future__ import annotations
+
+import re
+from typing import Annotated, Any, Literal
+
+from pydantic import AfterValidator, BeforeValidator, Field
+from pydantic_core import PydanticCustomError
+
+from hyco.config.section import Count, Folder, Index, Names, Positive, Section
+from hyco.errors import did_you_mean
+
+Task = Literal["generate", "train", "evaluate"]
+TrainingMode = Literal["synthetic", "physical", "hybrid"]
+MAX_SIMULATIONS = 1_000_000
+COMPONENTS = (
+    "data_manager",
+    "dataset",
+    "physical_model",
+    "synthetic_model",
+    "physical_trainer",
+    "synthetic_trainer",
+    "hybrid_trainer",
+)
+
+
+def _folder_name(name: str) -> str:
+    if not re.fullmatch(r"\w[\w.-]{0,99}", name):
+        raise PydanticCustomError(
+            "experiment_name",
+            "names a folder: expected letters, digits, '_', '-' and '.', got {name}",
+            {"name": repr(name)},
+        )
+    return name
+
+
+def _known_components(components: dict[str, Any]) -> dict[str, Any]:
+    for key in components:
+        component, slash, implementation = key.partition("/")
+        if component not in COMPONENTS or (slash and not implementation):
+            raise PydanticCustomError(
+                "unknown_component",
+                "unknown component {key}. {hint}",
+                {"key": repr(key), "hint": did_you_mean(component, COMPONENTS)},
+            )
+    return components
+
+
+def _stored_as_hdf5(name: Any) -> Any:
+    if name == "scene":
+        raise PydanticCustomError(
+            "scene_format", "PhiFlow scenes cannot be read or written in this version; use 'hdf5'"
+        )
+    return name
+
+
+class General(Section):
+    """What is run, under which name, and where its results go (`checkpoint_dir` null: in `output_dir`)."""
+
+    experiment_name: Annotated[str, AfterValidator(_folder_name)]
+    mode: TrainingMode
+    tasks: Annotated[tuple[Task, ...], Field(strict=False, min_length=1)] = ("generate", "train", "evaluate")
+    seed: Index = 0
+    output_dir: Folder
+    checkpoint_dir: Folder | None = None
+
+
+class Shadow(Section):
+    """Running both modes side by side during a run; known, but not available in this version."""
+
+    enabled: bool = False
+    every: Count = 10
+    on_mismatch: Literal["warn", "raise"] = "warn"
+
+
+Components = Annotated[dict[str, Literal["legacy", "phiml"]], AfterValidator(_known_components)]
+
+
+class Migration(Section):
+    """Which side implements which component; `mode` null leaves it to the registry."""
+
+    mode: Literal["legacy", "hybrid", "phiml"] | None = None
+    components: Components = Field(default_factory=dict)
+    shadow: Shadow = Shadow()
+
+
+class FieldsScheme(Section):
+    """The fields of the equation that evolve, and those that are given."""
+
+    dynamic: Names
+    static: Names = ()
+
+
+class Data(Section):
+    """The trajectories: where they lie, how many there are, and how many frames each has."""
+
+    data_dir: Folder
+    cache_dir: Folder
+    format: Annotated[Literal["hdf5"], BeforeValidator(_stored_as_hdf5)] = "hdf5"
+    fields_scheme: FieldsScheme | None = None
+    num_simulations: Annotated[int, Field(ge=1, le=MAX_SIMULATIONS)] = 8
+    trajectory_length: Annotated[int, Field(ge=2)] = 64
+
+
+class Cache(Section):
+    """How trajectories are held in memory.
+
+    `backend`: the library in which phiml mode holds them.  `ttl`: seconds that one stays after its last
+    use (null: for ever).  `workers`: processes that load and cache (0: none), within `memory_limit_mb`.
+    """
+
+    backend: Literal["torch", "numpy"] = "torch"
+    worker_backend: Literal["numpy"] = "numpy"
+    ttl: Positive | None = 10.0
+    workers: Index = 1
+    memory_limit_mb: Count = 2048

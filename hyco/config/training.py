@@ -1,0 +1,107 @@
+"""The blocks about learning and about judging what was learned: trainer, evaluation."""
+
+from __future__ import annotations
+
+import re
+from typing import Annotated, Literal
+
+from pydantic import AfterValidator, Field
+from pydantic_core import PydanticCustomError
+
+from hyco.config.section import Count, Formula, Index, NonNegative, Positive, Section, Simulations
+
+
+def _device(name: str) -> str:
+    if not re.fullmatch(r"auto|cpu|cuda(:\d+)?", name):
+        raise PydanticCustomError(
+            "device", "unknown device {name}; expected auto, cpu, cuda or cuda:N", {"name": repr(name)}
+        )
+    return name
+
+
+class SyntheticTraining(Section):
+    """Gradient descent on the surrogate's rollout loss; in hybrid mode `epochs` is per cycle."""
+
+    epochs: Count = 20
+    learning_rate: Positive = 1e-3
+    optimizer: Literal["adam"] = "adam"
+    scheduler: Literal["cosine", "constant"] = "cosine"
+    weight_decay: NonNegative = 0.0
+
+
+class LearnableParameter(Section):
+    """A parameter to recover: where the search starts, and bounds (null: those of the equation)."""
+
+    name: str
+    initial_guess: Formula
+    lower: float | None = None
+    upper: float | None = None
+
+
+class Solve(Section):
+    """The optimiser of the inverse problem, and when it stops."""
+
+    method: Literal["L-BFGS-B"] = "L-BFGS-B"
+    abs_tol: NonNegative = 1e-9
+    rel_tol: NonNegative = 1e-6
+    max_iterations: Count = 50
+
+
+class PhysicalTraining(Section):
+    """The inverse problem; the fit uses every `window_stride`-th real window."""
+
+    epochs: Count = 1
+    window_stride: Count = 1
+    learnable_parameters: Annotated[tuple[LearnableParameter, ...], Field(strict=False)] = ()
+    solve: Solve = Solve()
+
+
+class Augmentation(Section):
+    """What the models generate for each other in a cycle, and the share `alpha` of real windows beside it.
+
+    `trajectory_length` in frames; null: as many as the simulations have.
+    """
+
+    alpha: Annotated[float, Field(gt=0, le=1)] = 1.0
+    num_trajectories: Count = 4
+    trajectory_length: Annotated[int, Field(ge=2)] | None = None
+    initial_conditions: Literal["random", "data"] = "random"
+
+
+class HybridTraining(Section):
+    """The alternation: `warmup` rounds on data alone, then `cycles` in which the models teach each other."""
+
+    cycles: Count = 3
+    warmup: Index = 1
+    augmentation: Augmentation = Augmentation()
+
+
+class Trainer(Section):
+    """What all trainings share, and one block for each kind."""
+
+    device: Annotated[str, AfterValidator(_device)] = "auto"
+    precision: Literal["float32", "float64"] = "float32"
+    batch_size: Count = 16
+    rollout_steps: Annotated[int, Field(ge=2)]
+    train_sim: Simulations
+    val_sim: Simulations = ()
+    synthetic: SyntheticTraining = SyntheticTraining()
+    physical: PhysicalTraining = PhysicalTraining()
+    hybrid: HybridTraining = HybridTraining()
+
+
+class Visualization(Section):
+    """The animations of the report."""
+
+    format: Literal["gif"] = "gif"
+    fps: Count = 10
+    dpi: Annotated[int, Field(ge=20, le=600)] = 100
+
+
+class Evaluation(Section):
+    """Rollouts of `num_frames` frames on unseen simulations; headline figures are over `horizon` steps."""
+
+    test_sim: Simulations = ()
+    num_frames: Annotated[int, Field(ge=2)]
+    horizon: Count
+    visualization: Visualization = Visualization()

@@ -1,0 +1,355 @@
+"""The interfaces that both modes implement: same names, order and defaults, in each its own tensors.
+
+`State` is the mode's own tensor.  Legacy: a `torch.Tensor` of dims (batch, field, *space), or
+(batch, field, time, *space) for trajectories.  PhiML: a `phiml.math.Tensor` with the batch dims `batch`
+and, for trajectories, `time`, the spatial dims of the grid, and the channel dim `field` whose item names
+are the components of the layout.  Arrays cross between modes as numpy in the legacy order of dims.
+
+Every component carries `mode`, the side that made it, and never changes it.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, ClassVar, Literal, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from hyco.problem.fields import FieldLayout
+from hyco.problem.grid import Grid
+
+State = Any
+Parameters = Mapping[str, Any]
+Side = Literal["legacy", "phiml"]
+Source = Literal["both", "real", "generated"]
+Record = dict[str, Any]
+Observer = Callable[[Record], None]
+
+
+class Window(NamedTuple):
+    """One sample: the state at the first frame, and the trajectory of the frames that follow it."""
+
+    initial: State
+    targets: State
+
+
+@dataclass(frozen=True)
+class Batch:
+    """`size` windows together; the real ones come first, the last `generated` were made by the other model."""
+
+    initial: State
+    targets: State
+    size: int
+    generated: int = 0
+
+
+@dataclass
+class History:
+    """What a training did: one record per epoch (and per cycle), in order."""
+
+    records: list[Record] = field(default_factory=list)
+
+    def column(self, key: str) -> list[Any]:
+        """The values of one key, of the records that have it."""
+        return [r[key] for r in self.records if key in r]
+
+
+@dataclass(frozen=True)
+class TrainingState:
+    """Everything a trainer needs to go on where it was: arrays by name, and plain facts."""
+
+    arrays: Mapping[str, NDArray[Any]]
+    facts: Mapping[str, Any]
+
+
+class Arrays(ABC):
+    """Where a mode's tensors meet numpy: dims stated, device and precision chosen once.
+
+    numpy dims: (batch, field, *space), (batch, field, time, *space) for trajectories, and () or
+    (*space) for parameters.
+    """
+
+    @abstractmethod
+    def state(self, array: NDArray[Any]) -> State:
+        """The native state of an array (batch, field, *space)."""
+
+    @abstractmethod
+    def trajectory(self, array: NDArray[Any]) -> State:
+        """The native trajectory of an array (batch, field, time, *space)."""
+
+    @abstractmethod
+    def parameter(self, array: NDArray[Any] | float) -> Any:
+        """The native parameter of a scalar or an array (*space)."""
+
+    @abstractmethod
+    def place(self, tensor: Any) -> Any:
+        """The tensor on this device in this precision; itself when it already is.  Gradients flow through."""
+
+    @abstractmethod
+    def numpy(self, tensor: Any) -> NDArray[Any]:
+        """The numpy array of a state, trajectory or parameter, dims in the order above."""
+
+
+class Component(ABC):
+    """What every component has: the side that made it, and the ending of the files that it writes."""
+
+    mode: ClassVar[Side]
+    suffix: ClassVar[str]
+
+
+class PhysicalModel(Component):
+    """A discretised PDE whose parameters may be learned.
+
+    Attributes: grid; layout (the components of a state); arrays (numpy in and out); dt (time step).
+    """
+
+    name: str
+    grid: Grid
+    layout: FieldLayout
+    arrays: Arrays
+    dt: float
+
+    @property
+    @abstractmethod
+    def parameters(self) -> Parameters:
+        """The parameters in force: name -> scalar or field (*space), native."""
+
+    @abstractmethod
+    def assign(self, values: Mapping[str, NDArray[Any] | float]) -> None:
+        """Put numpy values in force; names not given stay.  Raises ConfigError for an unknown name or shape."""
+
+    @abstractmethod
+    def bounds(self, name: str) -> tuple[float, float]:
+        """The least and the greatest admissible value of a parameter."""
+
+    @abstractmethod
+    def initial_state(self, batch: int, *, rng: np.random.Generator) -> State:
+        """Random initial conditions of the equation, the same in both modes for the same `rng`."""
+
+    @abstractmethod
+    def step(self, state: State, parameters: Parameters | None = None) -> State:
+        """One time step of length `dt`; `parameters` replaces those in force, by name."""
+
+    @abstractmethod
+    def rollout(self, state: State, steps: int, parameters: Parameters | None = None) -> State:
+        """The trajectory of `steps + 1` frames that begins with `state`."""
+
+    @abstractmethod
+    def save(self, path: Path) -> None:
+        """Write the parameters to a checkpoint, atomically."""
+
+    @abstractmethod
+    def load(self, path: Path) -> None:
+        """Read a checkpoint of `save`; raises CheckpointError naming every entry that does not fit."""
+
+
+class SyntheticModel(Component):
+    """A neural surrogate that advances a state by one time step.
+
+    `network` is the framework's own module; `training(True)` puts it into training mode.
+    """
+
+    name: str
+    grid: Grid
+    layout: FieldLayout
+    arrays: Arrays
+    network: Any
+
+    @abstractmethod
+    def __call__(self, state: State) -> State:
+        """One step; static fields pass through bit for bit."""
+
+    @abstractmethod
+    def rollout(self, state: State, steps: int) -> State:
+        """The trajectory of `steps + 1` frames that begins with `state`."""
+
+    @abstractmethod
+    def training(self, on: bool) -> None:
+        """Training mode (True) or evaluation mode (False) of layers such as batch normalisation."""
+
+    @abstractmethod
+    def weights(self) -> dict[str, NDArray[Any]]:
+        """Every entry of the network's state, by state-dict name, as numpy."""
+
+    @abstractmethod
+    def assign(self, weights: Mapping[str, NDArray[Any]]) -> None:
+        """Put weights in force.  Raises CheckpointError naming every missing, unexpected, misshapen entry."""
+
+    @abstractmethod
+    def save(self, path: Path) -> None:
+        """Write the weights to a checkpoint, atomically."""
+
+    @abstractmethod
+    def load(self, path: Path) -> None:
+        """Read a checkpoint of `save`; raises CheckpointError naming every entry that does not fit."""
+
+
+class DataManager(Component):
+    """Trajectories on disk, loaded once, cached in the mode's own format, validated by fingerprint."""
+
+    grid: Grid
+    layout: FieldLayout
+    arrays: Arrays
+
+    @abstractmethod
+    def load(self, simulation: int) -> State:
+        """One trajectory, as a batch of one.  Raises DataError when it is missing, damaged, or another problem's."""
+
+    @abstractmethod
+    def is_cached(self, simulation: int) -> bool:
+        """Whether a cache that matches the trajectory on disk exists."""
+
+    @abstractmethod
+    def prepare(self, simulations: Sequence[int]) -> None:
+        """Cache the trajectories that are not cached yet, by `cache.workers` processes."""
+
+    @abstractmethod
+    def frames(self, simulation: int) -> int:
+        """The number of frames of a trajectory, without loading it."""
+
+    @abstractmethod
+    def resident(self, simulations: Sequence[int]) -> int:
+        """How many of these trajectories fit into memory at once; at least 1."""
+
+
+class Dataset(Component):
+    """Windows of `rollout_steps` frames, cut from trajectories; immutable.
+
+    The first windows are real ones (from simulations, in the order given, by start), the others were
+    generated.
+    """
+
+    grid: Grid
+    layout: FieldLayout
+    arrays: Arrays
+    rollout_steps: int
+
+    @abstractmethod
+    def __len__(self) -> int:
+        """The number of windows, real and generated."""
+
+    @abstractmethod
+    def __getitem__(self, index: int) -> Window:
+        """One window, without a batch dim."""
+
+    @property
+    @abstractmethod
+    def generated(self) -> int:
+        """How many of the windows were generated."""
+
+    @abstractmethod
+    def get_batch(self, indices: Sequence[int]) -> Batch:
+        """The windows of these indices, in this order."""
+
+    @abstractmethod
+    def batches(
+        self, size: int, *, rng: np.random.Generator | None = None, source: Source = "both"
+    ) -> Iterator[Batch]:
+        """All windows of `source`, once, in batches; `rng` shuffles them (None: in order).
+
+        With generated windows, `rng` also draws which share of the real ones takes part (see
+        `with_generated`).
+        """
+
+    @abstractmethod
+    def with_generated(self, trajectories: State, *, alpha: float = 1.0) -> Dataset:
+        """A new dataset that has the windows of these trajectories too.
+
+        `alpha` in (0, 1] is the share of the real windows that one pass over shuffled batches uses.
+        """
+
+
+class SyntheticTrainer(Component):
+    """Fits a surrogate by rolling it out over windows: mean squared error over the predicted frames."""
+
+    model: SyntheticModel
+
+    @abstractmethod
+    def fit(self, train: Dataset, validation: Dataset | None = None, *, epochs: int) -> History:
+        """Train for `epochs` more epochs; records one entry per epoch."""
+
+    @abstractmethod
+    def evaluate(self, dataset: Dataset) -> float:
+        """Mean loss over the real windows of a dataset."""
+
+    @property
+    @abstractmethod
+    def epochs_done(self) -> int:
+        """How many epochs this trainer has finished, restored ones included."""
+
+    @abstractmethod
+    def state(self) -> TrainingState:
+        """Weights, optimiser moments, best weights, epoch and history."""
+
+    @abstractmethod
+    def use_best(self) -> None:
+        """Put the best state so far in force: the least validation loss, or training loss without one."""
+
+    @abstractmethod
+    def restore(self, state: TrainingState) -> None:
+        """Go on from `state`; raises CheckpointError when it does not fit."""
+
+    @abstractmethod
+    def save(self, path: Path) -> None:
+        """Write `state()` to a checkpoint, atomically."""
+
+    @abstractmethod
+    def load(self, path: Path) -> None:
+        """Restore from a checkpoint of `save`."""
+
+
+class PhysicalTrainer(Component):
+    """Fits the learnable parameters of a physical model: the inverse problem, by L-BFGS-B.
+
+        min over theta of  mean over windows of  |rollout(initial; theta) - targets|^2,   lower <= theta <= upper
+    """
+
+    model: PhysicalModel
+
+    @abstractmethod
+    def fit(self, train: Dataset, validation: Dataset | None = None, *, epochs: int) -> History:
+        """Solve the inverse problem `epochs` more times, each from where the last one ended."""
+
+    @abstractmethod
+    def evaluate(self, dataset: Dataset) -> float:
+        """Mean loss over the real windows of a dataset."""
+
+    @property
+    @abstractmethod
+    def epochs_done(self) -> int:
+        """How many solves this trainer has finished, restored ones included."""
+
+    @abstractmethod
+    def state(self) -> TrainingState:
+        """Parameters, best parameters, epoch and history."""
+
+    @abstractmethod
+    def use_best(self) -> None:
+        """Put the best state so far in force: the least validation loss, or training loss without one."""
+
+    @abstractmethod
+    def restore(self, state: TrainingState) -> None:
+        """Go on from `state`; raises CheckpointError when it does not fit."""
+
+    @abstractmethod
+    def save(self, path: Path) -> None:
+        """Write `state()` to a checkpoint, atomically."""
+
+    @abstractmethod
+    def load(self, path: Path) -> None:
+        """Restore from a checkpoint of `save`."""
+
+
+class HybridTrainer(Component):
+    """Trains both models, each on the data and on what the other one generates (HYCO)."""
+
+    synthetic: SyntheticTrainer
+    physical: PhysicalTrainer
+
+    @abstractmethod
+    def fit(self, train: Dataset, validation: Dataset | None = None, *, cycles: int) -> History:
+        """Warm up, then alternate for `cycles` cycles; work that the trainers have done is not repeated."""

@@ -1,0 +1,1 @@
+"""How it is learned, against interfaces only: schedules, loops, the inverse problem, the cooperation."""

@@ -1,0 +1,108 @@
+"""Trajectories of legacy mode: HDF5 on disk, cached as `.pt` tensors, held in memory on the device."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+from hyco import interfaces
+from hyco.legacy.checkpoints import SUFFIX, read_tensors
+from hyco.legacy.device import Compute
+from hyco.legacy.tensors import NativeArrays
+from hyco.migration.registry import register
+from hyco.problem.fields import FieldLayout
+from hyco.problem.grid import Grid
+from hyco.storage.atomic import atomic_write
+from hyco.storage.caching import CacheEntry, TrajectoryCache
+from hyco.storage.memory import TrajectoryMemory
+
+
+class TorchFormat:
+    """Cache entries as `.pt` files: {"tensor_data": (field, time, *space), "metadata": {...}}."""
+
+    suffix = ".pt"
+
+    def write(self, path: Path, entry: CacheEntry) -> None:
+        metadata = {"fingerprint": entry.fingerprint, "checksum": entry.checksum}
+        with atomic_write(path) as temporary:
+            torch.save({"tensor_data": torch.from_numpy(entry.array), "metadata": metadata}, temporary)
+
+    def read(self, path: Path) -> CacheEntry:
+        content = self._content(path)
+        return CacheEntry(content["tensor_data"].numpy(), **content["metadata"])
+
+    def read_fingerprint(self, path: Path) -> str:
+        return str(self._content(path, mmap=True)["metadata"]["fingerprint"])
+
+    @staticmethod
+    def _content(path: Path, *, mmap: bool = False) -> dict[str, Any]:
+        content = read_tensors(path, mmap=mmap)
+        if not {"tensor_data", "metadata"} <= content.keys():
+            raise ValueError("not a trajectory cache")
+        return content
+
+
+@register("data_manager", "default", "legacy")
+class DataManager(interfaces.DataManager):
+    """The trajectories of `data_dir`, cached in `cache_dir`, at most `memory_limit_mb` of them in memory.
+
+    Args:
+        data_dir, cache_dir: folders of `sim_000000.h5` files, and of their caches.
+        grid, layout, dt: what a trajectory must be.
+        workers: processes that make caches.
+        memory_limit_mb: bound of the trajectories held, and of what all workers take.
+        ttl: seconds that a trajectory stays in memory after its last use; None: for ever.
+        backend: of phiml mode's held trajectories; legacy always holds torch tensors.
+        device, precision: see `hyco.legacy.device.Compute`.
+    """
+
+    mode = "legacy"
+    suffix = SUFFIX
+
+    def __init__(
+        self,
+        data_dir: Path,
+        cache_dir: Path,
+        *,
+        grid: Grid,
+        layout: FieldLayout,
+        dt: float,
+        workers: int = 1,
+        memory_limit_mb: float = 2048,
+        ttl: float | None = None,
+        backend: str = "torch",
+        device: str = "auto",
+        precision: str = "float32",
+    ) -> None:
+        self.grid = grid
+        self.layout = layout
+        self.arrays = NativeArrays(layout, Compute(device, precision))
+        limit = int(memory_limit_mb * 2**20)
+        self._cache = TrajectoryCache(
+            data_dir, cache_dir, grid, layout, dt, precision, TorchFormat(), workers, limit
+        )
+        self._memory = TrajectoryMemory(limit, ttl)
+        self._limit = limit
+
+    def load(self, simulation: int) -> torch.Tensor:
+        return self._memory.get(simulation, lambda: self._read(simulation))
+
+    def is_cached(self, simulation: int) -> bool:
+        return self._cache.is_cached(simulation)
+
+    def prepare(self, simulations: Sequence[int]) -> None:
+        self._cache.prepare(simulations)
+
+    def frames(self, simulation: int) -> int:
+        return self._cache.frames(simulation)
+
+    def resident(self, simulations: Sequence[int]) -> int:
+        return max(1, self._limit // max(self._cache.nbytes(s) for s in simulations))
+
+    def _read(self, simulation: int) -> tuple[torch.Tensor, int]:
+        array = self._cache.load(simulation)
+        return self.arrays.trajectory(array[np.newaxis]), array.nbytes

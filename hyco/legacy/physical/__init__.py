@@ -1,0 +1,1 @@
+"""Physical models, one file per equation."""

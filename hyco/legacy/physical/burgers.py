@@ -1,0 +1,31 @@
+"""The viscous Burgers equation in legacy mode."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import torch
+
+from hyco.legacy.physical.base import GridModel
+from hyco.legacy.stencils import advect, diffuse
+from hyco.migration.registry import register
+
+
+@register("physical_model", "burgers", "legacy")
+class Burgers(GridModel):
+    """Viscous Burgers equation in a box of 1 to 3 dimensions.
+
+        du/dt + (u . grad) u = div(nu grad u)
+
+    State: `velocity`, one component per axis.  Parameter: `diffusion_coeff` = nu, a scalar or one value per
+    cell, in length^2 per time, at most `hyco.problem.equations.diffusion_limit`.  Step: u carries itself
+    (semi-Lagrangian), then every component diffuses (explicit Euler).  Source: Burgers (1948).
+    """
+
+    name = "burgers"
+
+    def advance(self, state: torch.Tensor, parameters: Mapping[str, torch.Tensor]) -> torch.Tensor:
+        boundary = self.layout.field("velocity").boundary
+        carried = advect(state, state, self.dt, self.grid, boundary)
+        viscosity = parameters["diffusion_coeff"]
+        return diffuse(carried, viscosity, self.dt, self.grid, boundary, substeps=self.substeps)

@@ -1,0 +1,1 @@
+"""Which implementation is in force for each component, and how components are built."""

@@ -1,0 +1,217 @@
+"""Builds the components of a configuration, each on the side that is in force for it.
+
+Where neighbours are of different modes, an adapter stands between them; where they are not, nothing does,
+and a run of one mode imports nothing of the other.
+"""
+
+from __future__ import annotations
+
+import importlib
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager, nullcontext
+from dataclasses import dataclass, field
+from typing import Any
+
+from hyco.config import Config
+from hyco.interfaces import (
+    Arrays,
+    DataManager,
+    Dataset,
+    HybridTrainer,
+    Observer,
+    PhysicalModel,
+    PhysicalTrainer,
+    Side,
+    SyntheticModel,
+    SyntheticTrainer,
+)
+from hyco.migration.registry import Component, in_use_mode, mode_of, resolve, use_mode
+
+
+def ignore(*_: Any) -> None:
+    """The observer that observes nothing."""
+
+
+@dataclass(frozen=True)
+class Choice:
+    """Which implementation a component gets, and who chose it."""
+
+    component: str
+    implementation: str
+    mode: str
+    chosen_by: str
+
+
+@contextmanager
+def mode_from(config: Config, origin: str = "configuration") -> Iterator[None]:
+    """The mode that the configuration's `migration:` block chooses.
+
+    The mode in force stays when there is no such block, or when the caller is in a `use_mode` block, which
+    outranks it.
+    """
+    migration = config.migration
+    chosen: AbstractContextManager[None] = nullcontext()
+    if migration.mode is not None and not in_use_mode():
+        chosen = use_mode(migration.mode, migration.components or None, source=f"{origin}: migration.mode")
+    with chosen:
+        yield
+
+
+def choices(config: Config) -> list[Choice]:
+    """The implementation of every component that this configuration needs, in the order of the data's way."""
+    named = {"physical_model": config.model.physical.name, "synthetic_model": config.model.synthetic.name}
+    wanted = ["data_manager", "dataset", "physical_model"]
+    if config.general.mode != "physical":
+        wanted += ["synthetic_model", "synthetic_trainer"]
+    if config.general.mode != "synthetic":
+        wanted += ["physical_trainer"]
+    if config.general.mode == "hybrid":
+        wanted += ["hybrid_trainer"]
+    rows = []
+    for component in wanted:
+        implementation = named.get(component, "default")
+        side, source = mode_of(component, implementation)
+        rows.append(Choice(component, implementation, str(side), source))
+    return rows
+
+
+@dataclass
+class Factory:
+    """Makes components from a configuration; each call makes a new one.
+
+    Args:
+        config: the experiment.
+        observe: called with the records of all trainers.
+        progress: called with (iteration, loss) during a physical solve.
+    """
+
+    config: Config
+    observe: Observer = ignore
+    progress: Callable[[int, float], None] = ignore
+    _arrays: dict[Side, Arrays] = field(default_factory=dict)
+
+    def data_manager(self) -> DataManager:
+        """Trajectories on disk."""
+        config, cache = self.config, self.config.cache
+        return resolve(Component.DATA_MANAGER)(
+            config.data.data_dir,
+            config.data.cache_dir,
+            grid=config.grid,
+            layout=config.layout,
+            dt=config.model.physical.dt,
+            workers=cache.workers,
+            memory_limit_mb=cache.memory_limit_mb,
+            ttl=cache.ttl,
+            backend=cache.backend,
+            **self._compute(),
+        )
+
+    def dataset(self, manager: DataManager, simulations: tuple[int, ...]) -> Dataset:
+        """Windows of these simulations."""
+        cls = resolve(Component.DATASET)
+        return cls(
+            self.adapt(manager, cls.mode), simulations, rollout_steps=self.config.trainer.rollout_steps
+        )
+
+    def physical_model(self, parameters: dict[str, Any] | None = None) -> PhysicalModel:
+        """The equation, with its true parameters unless others are given."""
+        settings = self.config.model.physical
+        return resolve(Component.PHYSICAL_MODEL, settings.name)(
+            self.config.grid,
+            settings.dt,
+            parameters or self.config.true_parameters(),
+            boundaries=settings.boundaries,
+            substeps=settings.substeps,
+            **self._compute(),
+        )
+
+    def synthetic_model(self) -> SyntheticModel:
+        """The surrogate, with its initial weights."""
+        settings = self.config.model.synthetic
+        return resolve(Component.SYNTHETIC_MODEL, settings.name)(
+            self.config.layout,
+            self.config.grid,
+            architecture=settings.architecture.model_dump(),
+            residual=settings.residual,
+            inputs=settings.inputs,
+            seed=self.config.general.seed,
+            **self._compute(),
+        )
+
+    def synthetic_trainer(self, model: SyntheticModel) -> SyntheticTrainer:
+        """The surrogate's trainer."""
+        config, settings = self.config, self.config.trainer.synthetic
+        cls = resolve(Component.SYNTHETIC_TRAINER)
+        hybrid = config.trainer.hybrid
+        rounds = hybrid.warmup + hybrid.cycles if config.general.mode == "hybrid" else 1
+        return cls(
+            self.adapt(model, cls.mode),
+            batch_size=config.trainer.batch_size,
+            total_epochs=rounds * settings.epochs,
+            learning_rate=settings.learning_rate,
+            scheduler=settings.scheduler,
+            weight_decay=settings.weight_decay,
+            seed=config.general.seed,
+            observe=self.observe,
+        )
+
+    def physical_trainer(self, model: PhysicalModel) -> PhysicalTrainer:
+        """The physical model's trainer."""
+        from hyco.learning.inverse import Solve
+
+        config, settings = self.config, self.config.trainer.physical
+        cls = resolve(Component.PHYSICAL_TRAINER)
+        solve = settings.solve
+        return cls(
+            self.adapt(model, cls.mode),
+            bounds={name: config.parameter_bounds(name) for name in config.learnable},
+            solve=Solve(solve.abs_tol, solve.rel_tol, solve.max_iterations),
+            batch_size=config.trainer.batch_size,
+            window_stride=settings.window_stride,
+            observe=self.observe,
+            progress=self.progress,
+        )
+
+    def hybrid_trainer(self, synthetic: SyntheticTrainer, physical: PhysicalTrainer) -> HybridTrainer:
+        """The trainer of both."""
+        from hyco.learning.cooperation import Plan
+
+        config, settings = self.config, self.config.trainer.hybrid
+        cls = resolve(Component.HYBRID_TRAINER)
+        augmentation = settings.augmentation
+        plan = Plan(
+            warmup=settings.warmup,
+            synthetic_epochs=config.trainer.synthetic.epochs,
+            physical_epochs=config.trainer.physical.epochs,
+            alpha=augmentation.alpha,
+            num_trajectories=augmentation.num_trajectories,
+            trajectory_length=config.generated_length,
+        )
+        return cls(
+            self.adapt(synthetic, cls.mode),
+            self.adapt(physical, cls.mode),
+            plan=plan,
+            initial_conditions=augmentation.initial_conditions,
+            seed=config.general.seed,
+            observe=self.observe,
+        )
+
+    def adapt(self, component: Any, side: Side) -> Any:
+        """A component through the interface of `side`."""
+        if component.mode == side:
+            return component
+        from hyco.compat.adapters import adapt
+
+        return adapt(component, side, self.arrays)
+
+    def arrays(self, side: Side) -> Arrays:
+        """The numpy border of a side, on this configuration's device and in its precision."""
+        if side not in self._arrays:
+            device = importlib.import_module(f"hyco.{side}.device")
+            tensors = importlib.import_module(f"hyco.{side}.tensors")
+            compute = device.Compute(**self._compute())
+            self._arrays[side] = tensors.NativeArrays(self.config.layout, compute)
+        return self._arrays[side]
+
+    def _compute(self) -> dict[str, str]:
+        return {"device": self.config.trainer.device, "precision": self.config.trainer.precision}

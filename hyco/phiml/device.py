@@ -1,0 +1,142 @@
+"""Where phiml mode computes, in which precision, and by which compiled functions.
+
+This is the only place that chooses PhiML's backend.  PhiML keeps backend, precision and default device in
+process-wide stacks, so everything that computes runs inside `Compute.scope`, which puts them in place and
+takes them off again.
+"""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
+from dataclasses import dataclass
+from typing import Any
+
+from phiml import math
+from phiml.backend import Backend, ComputeDevice
+from phiml.backend._backend import get_backend
+
+from hyco.errors import ConfigError
+
+_tracing: ContextVar[bool] = ContextVar("hyco_phiml_tracing", default=False)
+
+
+@dataclass(frozen=True)
+class Compute:
+    """A device (`auto`, `cpu`, `cuda`, `cuda:N`) and a precision (`float32`, `float64`).
+
+    `backend` is the library that PhiML computes with; `numpy` is for data that is held, not computed with.
+    Raises ConfigError when the device is not there.
+    """
+
+    device: str = "auto"
+    precision: str = "float32"
+    backend: str = "torch"
+
+    def __post_init__(self) -> None:
+        gpus = self.library.list_devices("GPU")
+        if self.device == "auto":
+            object.__setattr__(self, "device", "cuda" if gpus else "cpu")
+        elif self.device.startswith("cuda") and self.backend != "numpy":
+            wanted = int(self.device.partition(":")[2] or 0)
+            if wanted >= len(gpus):
+                raise ConfigError(
+                    f"trainer.device: {self.device} is not there: PhiML sees {len(gpus)} CUDA devices. "
+                    "Use trainer.device=cpu or auto."
+                )
+
+    @property
+    def library(self) -> Backend:
+        """PhiML's backend object."""
+        return get_backend(self.backend)
+
+    @property
+    def native_device(self) -> ComputeDevice:
+        """The device as PhiML names it."""
+        if self.device == "cpu" or self.backend == "numpy":
+            return self.library.list_devices("CPU")[0]
+        return self.library.list_devices("GPU")[int(self.device.partition(":")[2] or 0)]
+
+    @contextmanager
+    def scope(self) -> Iterator[None]:
+        """Inside, PhiML computes with this backend, on this device, in this precision."""
+        library = self.library
+        before = library.get_default_device()
+        library.set_default_device(self.native_device)
+        try:
+            with library, math.precision(int(self.precision.removeprefix("float"))):
+                yield
+        finally:
+            library.set_default_device(before)
+
+    def place(self, tensor: math.Tensor) -> math.Tensor:
+        """The tensor on this device in this precision; itself when it already is."""
+        with self.scope():
+            if tensor.default_backend is not self.library or tensor.device is not self.native_device:
+                tensor = math.to_device(math.convert(tensor, self.library), self.native_device)
+            return math.to_float(tensor)
+
+    def native(self, scalar: math.Tensor) -> Any:
+        """The library's own scalar, in full precision (outside of `scope` PhiML would round it to float32)."""
+        with self.scope():
+            return math.stop_gradient(scalar).native()
+
+
+class Compiled:
+    """A function of named tensors, compiled by PhiML when it first sees arguments of a shape.
+
+    Called while another function is being traced it becomes a part of that trace, since PhiML's traces
+    do not nest.  With `gradient_of`, calls return (value, gradient by that argument).
+
+    Args:
+        function: of named tensors (or dicts of them), without side effects but those on `network`.
+        compute: where it runs.
+        gradient_of: name of the argument to differentiate by.
+        network: a network that the function calls.  Tracing runs it twice more than the caller asked for,
+            which must not count in its running statistics.
+    """
+
+    def __init__(
+        self,
+        function: Callable[..., Any],
+        compute: Compute,
+        *,
+        gradient_of: str | None = None,
+        network: Any = None,
+    ) -> None:
+        self.function = function
+        self.compute = compute
+        self._buffers = [] if network is None else list(network.buffers())
+
+        @functools.wraps(function)
+        def traced(*args: Any, **kwargs: Any) -> Any:
+            token = _tracing.set(True)
+            try:
+                return function(*args, **kwargs)
+            finally:
+                _tracing.reset(token)
+
+        target = math.gradient(traced, gradient_of, get_output=True) if gradient_of else traced
+        self._jit = math.jit_compile(target)
+
+    def __call__(self, *args: Any) -> Any:
+        if _tracing.get():
+            return self.function(*args)
+        with self.compute.scope():
+            if not self._buffers:
+                return self._jit(*args)
+            known, before = self.traces, [b.clone() for b in self._buffers]
+            result = self._jit(*args)
+            if self.traces == known:
+                return result
+            for buffer, value in zip(self._buffers, before, strict=True):
+                buffer.copy_(value)
+            return self._jit(*args)
+
+    @property
+    def traces(self) -> int:
+        """How many times the function was compiled: once per combination of shapes seen."""
+        source = self._jit.grad_jit or self._jit
+        return len(source.traces)

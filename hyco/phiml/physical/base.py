@@ -1,0 +1,101 @@
+"""What the physical models of phiml mode share: parameters, rollouts, checkpoints."""
+
+from __future__ import annotations
+
+from abc import abstractmethod
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from phiml.math import Tensor
+
+from hyco.interfaces import PhysicalModel
+from hyco.learning.checkpoints import check_entries
+from hyco.phiml.checkpoints import SUFFIX, read_checkpoint, write_checkpoint
+from hyco.phiml.device import Compiled, Compute
+from hyco.phiml.tensors import NativeArrays
+from hyco.problem.equations import EQUATIONS, check_parameters
+from hyco.problem.grid import Boundary, Grid
+
+
+class GridModel(PhysicalModel):
+    """A PDE on a uniform grid; an equation adds `advance`, which runs compiled.
+
+    Args:
+        grid: the box and its cells.
+        dt: time step.
+        parameters: name -> scalar or array (*space), in the order of `grid.axes`.
+        boundaries: field -> boundary, where it differs from the equation's default.
+        substeps: explicit diffusion substeps per time step.
+        device, precision: see `hyco.phiml.device.Compute`.
+
+    Raises ConfigError when a parameter is missing, unknown, misshapen, or outside its bounds.
+    """
+
+    mode = "phiml"
+    suffix = SUFFIX
+
+    def __init__(
+        self,
+        grid: Grid,
+        dt: float,
+        parameters: Mapping[str, NDArray[Any] | float],
+        *,
+        boundaries: Mapping[str, Boundary] | None = None,
+        substeps: int = 5,
+        device: str = "auto",
+        precision: str = "float32",
+    ) -> None:
+        self.equation = EQUATIONS[self.name]
+        self.grid = grid
+        self.dt = dt
+        self.substeps = substeps
+        self.layout = self.equation.layout(grid, boundaries)
+        self.arrays = NativeArrays(self.layout, Compute(device, precision))
+        check_parameters(self.equation, grid, dt, substeps, parameters)
+        self._parameters = {name: self.arrays.parameter(v) for name, v in parameters.items()}
+        self.compiled_step = Compiled(self.advance, self.arrays.compute)
+
+    @abstractmethod
+    def advance(self, state: Tensor, parameters: Mapping[str, Tensor]) -> Tensor:
+        """One step of length `dt` with all parameters given."""
+
+    @property
+    def parameters(self) -> Mapping[str, Tensor]:
+        return dict(self._parameters)
+
+    def assign(self, values: Mapping[str, NDArray[Any] | float]) -> None:
+        current = {name: self.arrays.numpy(p) for name, p in self._parameters.items()}
+        check_parameters(self.equation, self.grid, self.dt, self.substeps, {**current, **values})
+        self._parameters.update({name: self.arrays.parameter(v) for name, v in values.items()})
+
+    def bounds(self, name: str) -> tuple[float, float]:
+        spec = self.equation.parameter(name)
+        return spec.lower, spec.upper(self.grid, self.dt, self.substeps)
+
+    def initial_state(self, batch: int, *, rng: np.random.Generator) -> Tensor:
+        return self.arrays.state(self.equation.initial_conditions(self.grid, self.layout, batch, rng))
+
+    def step(self, state: Tensor, parameters: Mapping[str, Tensor] | None = None) -> Tensor:
+        given = {**self._parameters, **(parameters or {})}
+        return self.arrays.place(self.compiled_step(self.arrays.place(state), given))
+
+    def rollout(
+        self, state: Tensor, steps: int, parameters: Mapping[str, Tensor] | None = None
+    ) -> Tensor:
+        frames = [self.arrays.place(state)]
+        for _ in range(steps):
+            frames.append(self.step(frames[-1], parameters))
+        return self.arrays.stack(frames)
+
+    def save(self, path: Path) -> None:
+        arrays = {name: self.arrays.numpy(p) for name, p in self._parameters.items()}
+        write_checkpoint(path, f"{self.name} physical model", arrays, {})
+
+    def load(self, path: Path) -> None:
+        arrays, _ = read_checkpoint(path, f"{self.name} physical model")
+        current = {name: self.arrays.numpy(p) for name, p in self._parameters.items()}
+        check_entries(path, current, arrays)
+        self.assign(arrays)

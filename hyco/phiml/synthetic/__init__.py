@@ -1,0 +1,1 @@
+"""Surrogates, one file per architecture."""

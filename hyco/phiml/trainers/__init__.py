@@ -1,0 +1,1 @@
+"""Trainers of the two models, and of both together."""

@@ -1,0 +1,112 @@
+"""The physical model's trainer in phiml mode."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from phiml.math import Tensor
+
+from hyco import interfaces
+from hyco.interfaces import Batch, Dataset, History, Observer, PhysicalModel, TrainingState
+from hyco.learning.fitting import FitLoop
+from hyco.learning.inverse import Solve, Values
+from hyco.learning.training import ignore
+from hyco.phiml.checkpoints import SUFFIX, read_checkpoint, write_checkpoint
+from hyco.phiml.device import Compiled
+from hyco.phiml.losses import rollout_loss
+from hyco.migration.registry import register
+
+KIND = "physical training state"
+
+
+@register("physical_trainer", "default", "phiml")
+class PhysicalTrainer(interfaces.PhysicalTrainer):
+    """Solves the inverse problem by L-BFGS-B on gradients from automatic differentiation.
+
+    Args:
+        model: a phiml physical model.
+        bounds: learnable parameter -> (least, greatest) value.
+        solve: when a solve stops.
+        batch_size: windows that are rolled out together.
+        window_stride: every how many-th real window takes part.
+        observe: called with the record of every solve.
+        progress: called with (iteration, loss) during a solve.
+    """
+
+    mode = "phiml"
+    suffix = SUFFIX
+
+    def __init__(
+        self,
+        model: PhysicalModel,
+        *,
+        bounds: Mapping[str, tuple[float, float]],
+        solve: Solve | None = None,
+        batch_size: int = 16,
+        window_stride: int = 1,
+        observe: Observer = ignore,
+        progress: Callable[[int, float], None] | None = None,
+    ) -> None:
+        self.model = model
+        self._compute = model.arrays.compute
+        self.compiled_loss = Compiled(self._loss, self._compute)
+        self.compiled_gradient = Compiled(self._loss, self._compute, gradient_of="parameters")
+        self._loop = FitLoop(
+            self,
+            model,
+            bounds,
+            solve=solve or Solve(),
+            batch_size=batch_size,
+            window_stride=window_stride,
+            observe=observe,
+            progress=progress,
+        )
+
+    def fit(self, train: Dataset, validation: Dataset | None = None, *, epochs: int) -> History:
+        return self._loop.fit(train, validation, epochs)
+
+    def evaluate(self, dataset: Dataset) -> float:
+        return self._loop.evaluate(dataset)
+
+    @property
+    def epochs_done(self) -> int:
+        return self._loop.epoch
+
+    def use_best(self) -> None:
+        self._loop.use_best()
+
+    def state(self) -> TrainingState:
+        return self._loop.state()
+
+    def restore(self, state: TrainingState) -> None:
+        self._loop.restore(state)
+
+    def save(self, path: Path) -> None:
+        state = self.state()
+        write_checkpoint(path, KIND, state.arrays, state.facts)
+
+    def load(self, path: Path) -> None:
+        self.restore(TrainingState(*read_checkpoint(path, KIND)))
+
+    def loss_and_gradients(self, batch: Batch, values: Values) -> tuple[float, Values]:
+        """Mean loss of a batch and its gradients by the learnable parameters."""
+        arrays = self.model.arrays
+        parameters = {n: arrays.parameter(v) for n, v in values.items()}
+        loss, gradients = self.compiled_gradient(parameters, *self._placed(batch))
+        return float(self._compute.native(loss)), {n: np.asarray(arrays.numpy(g), dtype=np.float64) for n, g in gradients.items()}
+
+    def loss(self, batch: Batch) -> Any:
+        """The loss of a batch with the parameters in force."""
+        learnable = {n: self.model.parameters[n] for n in self._loop.bounds}
+        return self._compute.native(self.compiled_loss(learnable, *self._placed(batch)))
+
+    def _placed(self, batch: Batch) -> tuple[Tensor, Tensor]:
+        arrays = self.model.arrays
+        return arrays.place(batch.initial), arrays.place(batch.targets)
+
+    def _loss(self, parameters: Mapping[str, Tensor], initial: Tensor, targets: Tensor) -> Tensor:
+        rollout = self.model.rollout(initial, targets.shape.get_size("time"), parameters)
+        return rollout_loss(rollout, targets, self.model.layout)

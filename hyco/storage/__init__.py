@@ -1,0 +1,1 @@
+"""What hyco keeps on disk and in memory: atomic writes, fingerprints, HDF5 trajectories, a bounded cache."""

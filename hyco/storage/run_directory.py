@@ -1,0 +1,105 @@
+"""The folder of one run: resolved configuration, environment, history, checkpoints, log."""
+
+from __future__ import annotations
+
+import json
+import logging
+import os
+import platform
+import subprocess
+import sys
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from importlib import metadata
+from pathlib import Path
+from typing import Any
+
+from hyco.errors import DataError
+from hyco.storage.atomic import write_json, write_text
+
+PACKAGES = ("hyco", "numpy", "scipy", "torch", "phiflow", "phiml", "h5py", "numexpr", "matplotlib")
+Record = dict[str, Any]
+
+
+@dataclass
+class RunDirectory:
+    """`results/<experiment>`, and what stands where in it.
+
+    `history.jsonl` holds one object per epoch and per cycle and is rewritten whole with every record, so
+    that it is complete at any moment.
+    """
+
+    path: Path
+    checkpoints: Path
+    history: list[Record] = field(default_factory=list)
+
+    @property
+    def history_file(self) -> Path:
+        """Where the history is."""
+        return self.path / "history.jsonl"
+
+    def begin(self, config_yaml: str, facts: Record) -> None:
+        """Write down what is run, and on what."""
+        write_text(self.path / "config.yaml", config_yaml)
+        write_json(self.path / "environment.json", {**environment(), **facts})
+
+    def record(self, record: Record) -> None:
+        """Add a record to the history."""
+        self.history.append(record)
+        self.write_history(self.history)
+
+    def write_history(self, records: Sequence[Record]) -> None:
+        """Put these records in place of the history."""
+        self.history = list(records)
+        write_text(self.history_file, "".join(json.dumps(r) + "\n" for r in self.history))
+
+    def read_history(self) -> list[Record]:
+        """The history on disk; empty when there is none.  Raises DataError when it is damaged."""
+        if not self.history_file.exists():
+            return []
+        try:
+            return [json.loads(line) for line in self.history_file.read_text().splitlines()]
+        except ValueError as error:
+            raise DataError(f"{self.history_file}: not JSON lines ({error}). Delete it, or train again.") from error
+
+    @contextmanager
+    def logging(self) -> Iterator[None]:
+        """Inside, everything that hyco logs goes into `log.txt` too."""
+        self.path.mkdir(parents=True, exist_ok=True)
+        handler = logging.FileHandler(self.path / "log.txt", encoding="utf-8")
+        handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(name)s: %(message)s"))
+        logger = logging.getLogger("hyco")
+        logger.addHandler(handler)
+        try:
+            yield
+        finally:
+            logger.removeHandler(handler)
+            handler.close()
+
+
+def environment() -> Record:
+    """Versions, machine and revision: what a result depends on beside its configuration."""
+    versions = {}
+    for package in PACKAGES:
+        try:
+            versions[package] = metadata.version(package)
+        except metadata.PackageNotFoundError:
+            versions[package] = None
+    return {
+        "python": sys.version.split()[0],
+        "platform": platform.platform(),
+        "cpus": os.cpu_count(),
+        "packages": versions,
+        "git_revision": _git_revision(),
+    }
+
+
+def _git_revision() -> str | None:
+    try:
+        done = subprocess.run(
+            ["git", "rev-parse", "HEAD"], capture_output=True, text=True, check=True, timeout=5
+        )
+    except (OSError, subprocess.SubprocessError):
+        return None
+    return done.stdout.strip()

@@ -1,0 +1,104 @@
+"""The evaluation of one experiment: the best models on unseen simulations, and the report."""
+
+from __future__ import annotations
+
+import logging
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from hyco.config import Config
+from hyco.errors import ConfigError
+from hyco.interfaces import PhysicalModel, SyntheticModel
+from hyco.migration.factory import Factory, choices
+from hyco.report.evaluation import Evaluation, ParameterResult, SimulationResult, summarise
+from hyco.report.page import summary_lines, write_report
+from hyco.storage.run_directory import RunDirectory, environment
+from hyco.tasks.progress import Progress
+
+log = logging.getLogger("hyco.evaluate")
+Model = PhysicalModel | SyntheticModel
+
+
+def evaluate_models(config: Config, directory: RunDirectory, progress: Progress) -> dict[str, Any]:
+    """Roll out the best checkpoint of every trained model over the test simulations; the summary.
+
+    Raises CheckpointError when a checkpoint is missing or does not fit, DataError for a trajectory that is
+    not what the configuration describes.
+    """
+    settings = config.evaluation
+    if not settings.test_sim:
+        raise ConfigError("evaluation.test_sim: evaluating needs at least one simulation, but the list is empty.")
+    factory = Factory(config)
+    models = _models(config, factory, directory)
+    manager = factory.data_manager()
+    manager.prepare(settings.test_sim)
+    results = []
+    for done, simulation in enumerate(settings.test_sim, start=1):
+        truth = manager.arrays.numpy(manager.load(simulation))[:, :, : settings.num_frames]
+        predictions = {name: _rollout(model, truth) for name, model in models.items()}
+        results.append(SimulationResult(simulation, truth[0], predictions, config.layout.components))
+        progress.update("test simulations", done, len(settings.test_sim))
+    evaluation = Evaluation(
+        experiment=config.general.experiment_name,
+        equation=config.equation.name,
+        formula=config.equation.formula,
+        grid=config.grid,
+        layout=config.layout,
+        dt=config.model.physical.dt,
+        simulations=tuple(results),
+        parameters=_parameters(config, models),
+        history=tuple(directory.read_history()),
+    )
+    report = write_report(
+        evaluation,
+        directory.path,
+        fps=settings.visualization.fps,
+        dpi=settings.visualization.dpi,
+        horizon=settings.horizon,
+        extra={
+            "modes": [(r.component, r.implementation, r.mode, r.chosen_by) for r in choices(config)],
+            "environment": environment(),
+            "config_yaml": config.to_yaml(),
+        },
+    )
+    summary = summarise(evaluation, settings.horizon)
+    for line in [*summary_lines(summary), f"report: {report}"]:
+        log.info(line)
+        progress.say(line)
+    return summary
+
+
+def _models(config: Config, factory: Factory, directory: RunDirectory) -> dict[str, Model]:
+    models: dict[str, Model] = {}
+    if config.general.mode != "physical":
+        models["synthetic"] = factory.synthetic_model()
+    if config.general.mode != "synthetic":
+        models["physical"] = factory.physical_model(config.initial_parameters())
+    for name, model in models.items():
+        model.load(directory.checkpoints / f"{name}_best{model.suffix}")
+    return models
+
+
+def _rollout(model: Model, truth: NDArray[Any]) -> NDArray[Any]:
+    """The prediction (field, time, *space) from the first frame of a truth (1, field, time, *space)."""
+    initial = model.arrays.state(np.ascontiguousarray(truth[:, :, 0]))
+    return model.arrays.numpy(model.rollout(initial, truth.shape[2] - 1))[0]
+
+
+def _parameters(config: Config, models: dict[str, Model]) -> tuple[ParameterResult, ...]:
+    model = models.get("physical")
+    if not isinstance(model, PhysicalModel):
+        return ()
+    truth, initial = config.true_parameters(), config.initial_parameters()
+    return tuple(
+        ParameterResult(
+            name,
+            config.equation.parameter(name).unit,
+            truth[name],
+            initial[name],
+            model.arrays.numpy(model.parameters[name]),
+        )
+        for name in config.learnable
+    )

@@ -1,0 +1,88 @@
+"""Simulated observations: the equation with its true parameters, from seeded initial conditions."""
+
+from __future__ import annotations
+
+import logging
+
+import numpy as np
+
+from hyco.config import Config
+from hyco.errors import RunError
+from hyco.interfaces import PhysicalModel
+from hyco.migration.factory import Factory
+from hyco.problem.sampling import stream
+from hyco.tasks.progress import Progress
+from hyco.storage.fingerprint import fingerprint
+from hyco.storage.hdf5 import read_facts, simulation_path, write_trajectory
+
+log = logging.getLogger("hyco.generate")
+
+
+def generate_simulations(config: Config, progress: Progress) -> int:
+    """Write every simulation that is not there yet as configured; the number written.
+
+    A file that this configuration made stays; one that another configuration made is made anew, and said
+    so; one that cannot be read raises DataError.
+    """
+    total = config.data.num_simulations
+    todo = [i for i in range(total) if not _is_current(config, i)]
+    if not todo:
+        log.info("all %d simulations in %s are up to date", total, config.data.data_dir)
+        progress.update("simulations", total, total, "up to date")
+        return 0
+    model = Factory(config).physical_model()
+    log.info("simulating %d trajectories with %s in %s mode", len(todo), model.name, model.mode)
+    for done, simulation in enumerate(todo, start=total - len(todo) + 1):
+        _simulate(config, model, simulation)
+        progress.update("simulations", done, total)
+    return len(todo)
+
+
+def _simulate(config: Config, model: PhysicalModel, simulation: int) -> None:
+    state = model.initial_state(1, rng=stream(config.general.seed, "simulations", simulation))
+    rollout = model.arrays.numpy(model.rollout(state, config.data.trajectory_length - 1))[0]
+    if not np.all(np.isfinite(rollout)):
+        raise RunError(
+            f"simulation {simulation} is not finite: {config.equation.name} became unstable. "
+            "Use a smaller model.physical.dt or more substeps."
+        )
+    write_trajectory(
+        simulation_path(config.data.data_dir, simulation),
+        rollout,
+        grid=config.grid,
+        layout=config.layout,
+        dt=config.model.physical.dt,
+        equation=config.equation.name,
+        parameters=config.true_parameters(),
+        fingerprint=_fingerprint(config, simulation),
+        extra={"mode": model.mode, "seed": config.general.seed, "simulation": simulation},
+    )
+
+
+def _is_current(config: Config, simulation: int) -> bool:
+    path = simulation_path(config.data.data_dir, simulation)
+    if not path.exists():
+        return False
+    if read_facts(path).fingerprint == _fingerprint(config, simulation):
+        return True
+    log.warning("%s was made with other settings; simulating it anew", path)
+    return False
+
+
+def _fingerprint(config: Config, simulation: int) -> str:
+    """Of everything that decides the values of a trajectory; the two modes agree, so not of the mode."""
+    physical = config.model.physical
+    return fingerprint(
+        {
+            "equation": physical.name,
+            "grid": config.grid,
+            "boundaries": {f.name: f.boundary for f in config.layout.fields},
+            "dt": physical.dt,
+            "substeps": physical.substeps,
+            "parameters": config.true_parameters(),
+            "frames": config.data.trajectory_length,
+            "precision": config.trainer.precision,
+            "seed": config.general.seed,
+            "simulation": simulation,
+        }
+    )

@@ -1,0 +1,31 @@
+"""How a task says how far it is; the command line shows it, a library user may pass his own."""
+
+from __future__ import annotations
+
+from typing import Protocol
+
+
+class Progress(Protocol):
+    """Receives how far each kind of work is."""
+
+    def update(self, work: str, done: int, total: int, text: str = "") -> None:
+        """`done` of `total` units of `work` (simulations, surrogate epochs, ...) are finished."""
+
+    def detail(self, work: str, text: str) -> None:
+        """What is going on within the current unit of `work`."""
+
+    def say(self, text: str) -> None:
+        """A line for the user."""
+
+
+class Silent:
+    """Says nothing."""
+
+    def update(self, work: str, done: int, total: int, text: str = "") -> None:
+        """Nothing."""
+
+    def detail(self, work: str, text: str) -> None:
+        """Nothing."""
+
+    def say(self, text: str) -> None:
+        """Nothing."""

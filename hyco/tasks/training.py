@@ -1,0 +1,160 @@
+"""The training of one experiment: components from the factory, checkpoints and history after every epoch."""
+
+from __future__ import annotations
+
+import logging
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from hyco.config import Config
+from hyco.errors import CheckpointError, ConfigError
+from hyco.interfaces import Dataset, PhysicalTrainer, Record, SyntheticTrainer
+from hyco.migration.factory import Factory
+from hyco.tasks.progress import Progress
+from hyco.storage.run_directory import RunDirectory
+
+log = logging.getLogger("hyco.train")
+Trainer = SyntheticTrainer | PhysicalTrainer
+NAMES = {"synthetic": "surrogate epochs", "physical": "physical solves"}
+
+
+@dataclass
+class Training:
+    """Trains what `general.mode` asks for.
+
+    After every epoch `<model>_last` holds the trainer's whole state, and `<model>_best` the model when it
+    was never better; after an interruption `run(resume=True)` goes on from the former.
+    """
+
+    config: Config
+    directory: RunDirectory
+    progress: Progress
+    trainers: dict[str, Trainer] = field(default_factory=dict)
+
+    def run(self, *, resume: bool = False) -> None:
+        """Train from the start, or go on."""
+        factory = Factory(self.config, self._observe, self._iteration)
+        train, validation = self._datasets(factory)
+        self._build(factory)
+        if resume:
+            self._restore()
+        else:
+            self.directory.write_history([])
+            for name, trainer in self.trainers.items():
+                trainer.save(self.last(name, trainer))
+        self._show()
+        if self.config.general.mode == "hybrid":
+            synthetic, physical = self.trainers["synthetic"], self.trainers["physical"]
+            assert isinstance(synthetic, SyntheticTrainer)
+            assert isinstance(physical, PhysicalTrainer)
+            hybrid = factory.hybrid_trainer(synthetic, physical)
+            data = factory.adapt(train, hybrid.mode), _adapted(factory, validation, hybrid.mode)
+            hybrid.fit(*data, cycles=self.config.trainer.hybrid.cycles)
+            return
+        for name, trainer in self.trainers.items():
+            data = factory.adapt(train, trainer.mode), _adapted(factory, validation, trainer.mode)
+            trainer.fit(*data, epochs=max(0, self._total(name) - trainer.epochs_done))
+
+    def last(self, name: str, trainer: Trainer) -> Path:
+        """Where the state of a trainer is kept."""
+        return self.directory.checkpoints / f"{name}_last{trainer.suffix}"
+
+    def _datasets(self, factory: Factory) -> tuple[Dataset, Dataset | None]:
+        settings = self.config.trainer
+        if not settings.train_sim:
+            raise ConfigError("trainer.train_sim: training needs at least one simulation, but the list is empty.")
+        manager = factory.data_manager()
+        manager.prepare([*settings.train_sim, *settings.val_sim])
+        train = factory.dataset(manager, settings.train_sim)
+        validation = factory.dataset(manager, settings.val_sim) if settings.val_sim else None
+        log.info("%d windows to train on, %d to validate on", len(train), len(validation or ()))
+        return train, validation
+
+    def _build(self, factory: Factory) -> None:
+        mode = self.config.general.mode
+        if mode != "physical":
+            self.trainers["synthetic"] = factory.synthetic_trainer(factory.synthetic_model())
+        if mode != "synthetic":
+            model = factory.physical_model(self.config.initial_parameters())
+            self.trainers["physical"] = factory.physical_trainer(model)
+
+    def _restore(self) -> None:
+        for name, trainer in self.trainers.items():
+            path = self.last(name, trainer)
+            if not path.exists():
+                raise CheckpointError(f"{path}: nothing to resume from. Run without --resume to start.")
+            trainer.load(path)
+            log.info("resuming the %s model after epoch %d", name, trainer.epochs_done)
+        done = {name: t.epochs_done for name, t in self.trainers.items()}
+        self.directory.write_history([r for r in self.directory.read_history() if self._happened(r, done)])
+
+    def _happened(self, record: Record, done: dict[str, int]) -> bool:
+        """Whether a record of the history belongs to what the restored trainers have done."""
+        if record["kind"] == "epoch":
+            return bool(record["epoch"] <= done.get(record["model"], 0))
+        turns = record["cycle"] + self.config.trainer.hybrid.warmup
+        return all(done[name] >= turns * self._per_turn(name) for name in done)
+
+    def _observe(self, record: Record) -> None:
+        if record["kind"] == "epoch":
+            name = record["model"]
+            record.update(self._place(name, record["epoch"]))
+            trainer = self.trainers[name]
+            trainer.save(self.last(name, trainer))
+            if record["best"]:
+                trainer.model.save(self.directory.checkpoints / f"{name}_best{trainer.model.suffix}")
+        self.directory.record(record)
+        self._show(record)
+        log.info(_line(record))
+        if record.get("status") == "diverged":
+            log.warning("physical solve %d diverged; the parameters before it stay", record["epoch"])
+
+    def _place(self, name: str, epoch: int) -> dict[str, Any]:
+        """The phase and cycle that an epoch, counted over the whole run, belongs to."""
+        if self.config.general.mode != "hybrid":
+            return {"phase": "training", "cycle": 0}
+        cycle = (epoch - 1) // self._per_turn(name) - self.config.trainer.hybrid.warmup + 1
+        return {"phase": "cycle" if cycle > 0 else "warmup", "cycle": max(0, cycle)}
+
+    def _per_turn(self, name: str) -> int:
+        settings = self.config.trainer
+        return settings.synthetic.epochs if name == "synthetic" else settings.physical.epochs
+
+    def _total(self, name: str) -> int:
+        hybrid = self.config.trainer.hybrid
+        turns = hybrid.warmup + hybrid.cycles if self.config.general.mode == "hybrid" else 1
+        return turns * self._per_turn(name)
+
+    def _show(self, record: Record | None = None) -> None:
+        if record is None or record["kind"] == "cycle":
+            if self.config.general.mode == "hybrid":
+                done = 0 if record is None else record["cycle"]
+                text = "" if record is None else _line(record)
+                self.progress.update("cycles", done, self.config.trainer.hybrid.cycles, text)
+        names = self.trainers if record is None else [record["model"]] if "model" in record else []
+        for name in names:
+            text = "" if record is None else _line(record)
+            self.progress.update(NAMES[name], self.trainers[name].epochs_done, self._total(name), text)
+
+    def _iteration(self, iteration: int, loss: float) -> None:
+        self.progress.detail(NAMES["physical"], f"iteration {iteration}, loss {loss:.3e}")
+
+
+def _adapted(factory: Factory, dataset: Dataset | None, side: Any) -> Dataset | None:
+    return None if dataset is None else factory.adapt(dataset, side)
+
+
+def _line(record: Record) -> str:
+    """A record in one line, for logs and progress."""
+    if record["kind"] == "cycle":
+        return (
+            f"cycle {record['cycle']}: surrogate loss {record['synthetic_loss']:.3e}, "
+            f"physical loss {record['physical_loss']:.3e}"
+        )
+    validation = record["validation_loss"]
+    judged = "" if validation is None else f", validation {validation:.3e}"
+    line = f"{record['model']} epoch {record['epoch']}: loss {record['train_loss']:.3e}{judged}"
+    if record["model"] == "physical":
+        line += f", {record['iterations']} iterations, {record['status']}"
+    return line
