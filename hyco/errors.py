@@ -61,6 +61,13 @@ def did_you_mean(word: str, known: Iterable[str]) -> str:
 
 
 class Interrupted(HycoError):
-    """The user stopped the run; the message says where its state is."""
+    """The user stopped the run; the message says where its state is.
+
+    `resumable`: a training has begun, and `resume` goes on with it.
+    """
 
     exit_status = 130
+
+    def __init__(self, message: str, *, resumable: bool = False) -> None:
+        super().__init__(message)
+        self.resumable = resumable

@@ -39,7 +39,7 @@ class Window(NamedTuple):
 
 @dataclass(frozen=True)
 class Batch:
-    """`size` windows together; the real ones come first, the last `generated` were made by the other model."""
+    """`size` windows together: real ones first, then the `generated` ones that the other model made."""
 
     initial: State
     targets: State
@@ -64,6 +64,41 @@ class TrainingState:
 
     arrays: Mapping[str, NDArray[Any]]
     facts: Mapping[str, Any]
+
+
+@dataclass(frozen=True)
+class Solve:
+    """When a solve of the inverse problem stops.
+
+    Args:
+        rel_tol: a step lowers the loss by less than this share of the loss at the start.
+        abs_tol: no component of the projected gradient is larger.
+        max_iterations: steps.
+    """
+
+    abs_tol: float = 1e-9
+    rel_tol: float = 1e-6
+    max_iterations: int = 50
+
+
+@dataclass(frozen=True)
+class Plan:
+    """The plan of a hybrid training: rounds of warm-up, and what each round trains and generates.
+
+    Args:
+        warmup: rounds on the data alone, before the cycles.
+        synthetic_epochs, physical_epochs: of one round.
+        alpha: share of the real windows that the surrogate sees per epoch of a cycle, in (0, 1].
+        num_trajectories, trajectory_length: what each model generates for the other per cycle; frames,
+            the initial one included.
+    """
+
+    warmup: int = 1
+    synthetic_epochs: int = 1
+    physical_epochs: int = 1
+    alpha: float = 1.0
+    num_trajectories: int = 4
+    trajectory_length: int = 10
 
 
 class Arrays(ABC):
@@ -120,7 +155,7 @@ class PhysicalModel(Component):
 
     @abstractmethod
     def assign(self, values: Mapping[str, NDArray[Any] | float]) -> None:
-        """Put numpy values in force; names not given stay.  Raises ConfigError for an unknown name or shape."""
+        """Put numpy values in force; names not given stay.  Raises ConfigError for what does not fit."""
 
     @abstractmethod
     def bounds(self, name: str) -> tuple[float, float]:
@@ -137,6 +172,13 @@ class PhysicalModel(Component):
     @abstractmethod
     def rollout(self, state: State, steps: int, parameters: Parameters | None = None) -> State:
         """The trajectory of `steps + 1` frames that begins with `state`."""
+
+    @abstractmethod
+    def predict(self, initial: NDArray[Any], steps: int) -> NDArray[Any]:
+        """`rollout` from and to numpy, without gradients.
+
+        (batch, field, *space) -> (batch, field, time, *space) with `steps + 1` frames.
+        """
 
     @abstractmethod
     def save(self, path: Path) -> None:
@@ -168,6 +210,13 @@ class SyntheticModel(Component):
         """The trajectory of `steps + 1` frames that begins with `state`."""
 
     @abstractmethod
+    def predict(self, initial: NDArray[Any], steps: int) -> NDArray[Any]:
+        """`rollout` from and to numpy, without gradients, in evaluation mode.
+
+        (batch, field, *space) -> (batch, field, time, *space) with `steps + 1` frames.
+        """
+
+    @abstractmethod
     def training(self, on: bool) -> None:
         """Training mode (True) or evaluation mode (False) of layers such as batch normalisation."""
 
@@ -197,7 +246,10 @@ class DataManager(Component):
 
     @abstractmethod
     def load(self, simulation: int) -> State:
-        """One trajectory, as a batch of one.  Raises DataError when it is missing, damaged, or another problem's."""
+        """One trajectory, as a batch of one.
+
+        Raises DataError when it is missing, damaged, or another problem's.
+        """
 
     @abstractmethod
     def is_cached(self, simulation: int) -> bool:
@@ -305,7 +357,7 @@ class SyntheticTrainer(Component):
 class PhysicalTrainer(Component):
     """Fits the learnable parameters of a physical model: the inverse problem, by L-BFGS-B.
 
-        min over theta of  mean over windows of  |rollout(initial; theta) - targets|^2,   lower <= theta <= upper
+    min over theta of  mean over windows of  |rollout(initial; theta) - targets|^2,   lower <= theta <= upper
     """
 
     model: PhysicalModel

@@ -123,6 +123,9 @@ class PhysicalModelAdapter(Adapter, interfaces.PhysicalModel):
         rollout = self.inner.rollout(self.border.state(state, self._inside), steps, given)
         return self.border.trajectory(rollout, self.mode)
 
+    def predict(self, initial: NDArray[Any], steps: int) -> NDArray[Any]:
+        return self.inner.predict(initial, steps)
+
     def save(self, path: Path) -> None:
         self.inner.save(path)
 
@@ -147,6 +150,9 @@ class SyntheticModelAdapter(Adapter, interfaces.SyntheticModel):
         rollout = self.inner.rollout(self.border.state(state, self._inside), steps)
         return self.border.trajectory(rollout, self.mode)
 
+    def predict(self, initial: NDArray[Any], steps: int) -> NDArray[Any]:
+        return self.inner.predict(initial, steps)
+
     def training(self, on: bool) -> None:
         self.inner.training(on)
 
@@ -163,7 +169,7 @@ class SyntheticModelAdapter(Adapter, interfaces.SyntheticModel):
         self.inner.load(path)
 
     def _announce(self) -> None:
-        """Tell a PhiML trace that it meets a foreign network, whose weights it must not take for constants."""
+        """Tell a PhiML trace of this foreign network, whose weights it must not take for constants."""
         if self._inside == "legacy":
             register_module_call(self.network)
 
@@ -224,9 +230,7 @@ class DatasetAdapter(Adapter, interfaces.Dataset):
             yield self.border.batch(batch, self.mode)
 
     def with_generated(self, trajectories: State, *, alpha: float = 1.0) -> interfaces.Dataset:
-        taught = self.inner.with_generated(
-            self.border.trajectory(trajectories, self._inside), alpha=alpha
-        )
+        taught = self.inner.with_generated(self.border.trajectory(trajectories, self._inside), alpha=alpha)
         return DatasetAdapter(taught, self.mode, self._arrays)
 
 

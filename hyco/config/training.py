@@ -48,10 +48,16 @@ class Solve(Section):
 
 
 class PhysicalTraining(Section):
-    """The inverse problem; the fit uses every `window_stride`-th real window."""
+    """The inverse problem; the fit uses every `window_stride`-th real window.
+
+    In hybrid training a window that the surrogate generated counts `interaction_weight`, a real one 1.
+    `smoothness` weighs the mean squared gradient of field parameters beside the loss; 0 is off.
+    """
 
     epochs: Count = 1
     window_stride: Count = 1
+    interaction_weight: Positive = 1.0
+    smoothness: NonNegative = 0.0
     learnable_parameters: Annotated[tuple[LearnableParameter, ...], Field(strict=False)] = ()
     solve: Solve = Solve()
 

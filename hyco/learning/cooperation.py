@@ -14,29 +14,9 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from hyco.errors import ConfigError
-from hyco.interfaces import Dataset, History, Observer, PhysicalTrainer, Record, State, SyntheticTrainer
+from hyco.interfaces import Dataset, History, Observer, PhysicalTrainer, Plan, Record, State, SyntheticTrainer
 from hyco.learning.training import ignore, timing
 from hyco.problem.windows import window_count
-
-
-@dataclass(frozen=True)
-class Plan:
-    """How much of what: rounds of warm-up, and what each round trains and generates.
-
-    Args:
-        warmup: rounds on the data alone, before the cycles.
-        synthetic_epochs, physical_epochs: of one round.
-        alpha: share of the real windows that the surrogate sees per epoch of a cycle, in (0, 1].
-        num_trajectories, trajectory_length: what each model generates for the other per cycle; frames,
-            the initial one included.
-    """
-
-    warmup: int = 1
-    synthetic_epochs: int = 1
-    physical_epochs: int = 1
-    alpha: float = 1.0
-    num_trajectories: int = 4
-    trajectory_length: int = 10
 
 
 @dataclass(frozen=True)
@@ -63,7 +43,7 @@ def cooperate(
     cycles: int,
     observe: Observer = ignore,
 ) -> History:
-    """Warm up, then alternate.  What the trainers have done already is not repeated, so a restored pair goes on.
+    """Warm up, then alternate; what restored trainers have done already is not repeated.
 
     Raises ConfigError when generated trajectories are shorter than a window, since then nothing would be
     learned from them.
@@ -98,9 +78,9 @@ def cooperate(
 def _check_lengths(train: Dataset, plan: Plan) -> None:
     if window_count(plan.trajectory_length, train.rollout_steps) < 1:
         raise ConfigError(
-            f"trainer.hybrid.augmentation.trajectory_length: generated trajectories of {plan.trajectory_length} "
-            f"frames are shorter than a window of {train.rollout_steps}, so neither model would learn from the "
-            f"other. Use at least {train.rollout_steps}."
+            f"trainer.hybrid.augmentation.trajectory_length: generated trajectories of "
+            f"{plan.trajectory_length} frames are shorter than a window of {train.rollout_steps}, so neither "
+            f"model would learn from the other. Use at least {train.rollout_steps}."
         )
 
 

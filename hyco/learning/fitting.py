@@ -1,4 +1,4 @@
-"""The loop of physical fits: one solve per epoch, each from where the last one ended; the same for both modes."""
+"""The loop of physical fits: one solve per epoch, from where the last one ended; the same for both modes."""
 
 from __future__ import annotations
 
@@ -11,9 +11,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hyco.errors import CheckpointError
-from hyco.interfaces import Batch, Dataset, History, Observer, PhysicalModel, Record, TrainingState
+from hyco.interfaces import Batch, Dataset, History, Observer, PhysicalModel, Record, Solve, TrainingState
 from hyco.learning.checkpoints import check_entries, prefixed, under
-from hyco.learning.inverse import Solution, Solve, Values, solve_inverse_problem
+from hyco.learning.inverse import Solution, Values, solve_inverse_problem
+from hyco.learning.regularisers import squared_gradient
 from hyco.learning.training import ignore, mean_loss, timing
 
 
@@ -37,6 +38,9 @@ class FitLoop:
         solve: when a solve stops.
         batch_size: windows that are rolled out together.
         window_stride: every how many-th real window takes part; generated ones all do.
+        interaction_weight: what a generated window counts, where a real one counts 1.
+        smoothness: weight of the mean squared gradient of field parameters beside the loss, in units of
+            loss * (length / parameter)^2.
         observe: called with every record.
         progress: called with (iteration, loss) during a solve.
     """
@@ -50,6 +54,8 @@ class FitLoop:
         solve: Solve,
         batch_size: int,
         window_stride: int = 1,
+        interaction_weight: float = 1.0,
+        smoothness: float = 0.0,
         observe: Observer = ignore,
         progress: Callable[[int, float], None] | None = None,
     ) -> None:
@@ -59,6 +65,8 @@ class FitLoop:
         self.solve = solve
         self.batch_size = batch_size
         self.window_stride = window_stride
+        self.interaction_weight = interaction_weight
+        self.smoothness = smoothness
         self.observe = observe
         self.progress = progress
         self.epoch = 0
@@ -72,6 +80,7 @@ class FitLoop:
         batches = list(self._batches(train)) if epochs else []
         for _ in range(epochs):
             began = time.perf_counter()
+            before = self._regularisation(self.values)[0]
             solution = solve_inverse_problem(
                 lambda values: self._objective(batches, values),
                 self.values,
@@ -80,19 +89,25 @@ class FitLoop:
                 self.progress,
             )
             self._put(solution.values)
-            loss = solution.loss if validation is None else self.evaluate(validation)
+            after = self._regularisation(self.values)[0]
+            loss = solution.loss - after if validation is None else self.evaluate(validation)
             best = loss < self.best_loss
             if best:
                 self.best_loss, self.best_values = loss, self.values
             self.epoch += 1
             record = self._record(solution, batches, best, None if validation is None else loss, began)
+            record["initial_loss"] -= before
+            record["train_loss"] -= after
+            record["regularisation"] = after
             history.records.append(record)
             self.observe(record)
         return history
 
     def evaluate(self, dataset: Dataset) -> float:
         """Mean loss over the real windows, in order."""
-        return mean_loss((self.fitter.loss(b), b.size) for b in dataset.batches(self.batch_size, source="real"))
+        return mean_loss(
+            (self.fitter.loss(b), b.size) for b in dataset.batches(self.batch_size, source="real")
+        )
 
     def use_best(self) -> None:
         """Put the best parameters so far in force; none, when nothing was fitted."""
@@ -113,27 +128,37 @@ class FitLoop:
         try:
             self.epoch, self.best_loss = int(state.facts["epoch"]), float(state.facts["best_loss"])
         except (KeyError, TypeError, ValueError) as error:
-            raise CheckpointError(f"training state: epoch or best_loss is missing or no number: {error}") from error
+            raise CheckpointError(
+                f"training state: epoch or best_loss is missing or no number: {error}"
+            ) from error
         self._put(values)
         self.best_values = best
 
     def _batches(self, train: Dataset) -> Sequence[Batch]:
         real = len(train) - train.generated
-        chosen = [*range(0, real, self.window_stride), *range(real, len(train))]
+        kinds = range(0, real, self.window_stride), range(real, len(train))
         return [
-            train.get_batch(chosen[i : i + self.batch_size]) for i in range(0, len(chosen), self.batch_size)
+            train.get_batch(list(kind[i : i + self.batch_size]))
+            for kind in kinds  # apart, since they have different weights
+            for i in range(0, len(kind), self.batch_size)
         ]
 
     def _objective(self, batches: Sequence[Batch], values: Values) -> tuple[float, Values]:
-        windows = sum(b.size for b in batches)
+        weights = [b.size * (self.interaction_weight if b.generated else 1.0) for b in batches]
         total, gradients = 0.0, {name: np.zeros(np.shape(v)) for name, v in values.items()}
-        for batch in batches:
+        for batch, weight in zip(batches, weights, strict=True):
             loss, gradient = self.fitter.loss_and_gradients(batch, values)
-            share = batch.size / windows
+            share = weight / sum(weights)
             total += share * loss
             for name in gradients:
                 gradients[name] += share * gradient[name]
-        return total, gradients
+        penalty, slopes = self._regularisation(values)
+        return total + penalty, {name: gradients[name] + slopes[name] for name in gradients}
+
+    def _regularisation(self, values: Values) -> tuple[float, Values]:
+        terms = {name: squared_gradient(v, self.model.grid) for name, v in values.items()}
+        total = self.smoothness * sum(value for value, _ in terms.values())
+        return total, {name: self.smoothness * slope for name, (_, slope) in terms.items()}
 
     def _in_force(self) -> dict[str, NDArray[np.float64]]:
         return {

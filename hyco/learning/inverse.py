@@ -13,23 +13,10 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.optimize import minimize
 
+from hyco.interfaces import Solve
+
 Values = Mapping[str, NDArray[np.float64]]
 Objective = Callable[[Values], tuple[float, Values]]
-
-
-@dataclass(frozen=True)
-class Solve:
-    """When to stop.
-
-    Args:
-        rel_tol: a step lowers the loss by less than this share of the loss at the start.
-        abs_tol: no component of the projected gradient is larger.
-        max_iterations: steps.
-    """
-
-    abs_tol: float = 1e-9
-    rel_tol: float = 1e-6
-    max_iterations: int = 50
 
 
 @dataclass(frozen=True)

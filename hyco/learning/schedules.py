@@ -14,9 +14,11 @@ def learning_rate_schedule(
 ) -> Schedule:
     """epoch -> learning rate.
 
-        cosine:    lr (1 + cos(pi epoch / total_epochs)) / 2         Source: Loshchilov and Hutter (2017)
-        constant:  lr
+    cosine:    lr (1 + cos(pi epoch / total_epochs)) / 2         Source: Loshchilov and Hutter (2017)
+    constant:  lr
     """
     if name == "constant":
         return lambda epoch: learning_rate
-    return lambda epoch: learning_rate * 0.5 * (1.0 + cos(pi * min(epoch, total_epochs) / max(1, total_epochs)))
+    return lambda epoch: (
+        learning_rate * 0.5 * (1.0 + cos(pi * min(epoch, total_epochs) / max(1, total_epochs)))
+    )

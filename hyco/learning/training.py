@@ -103,7 +103,9 @@ class EpochLoop:
 
     def evaluate(self, dataset: Dataset) -> float:
         """Mean loss over the real windows, in order."""
-        return mean_loss((self.learner.loss(b), b.size) for b in dataset.batches(self.batch_size, source="real"))
+        return mean_loss(
+            (self.learner.loss(b), b.size) for b in dataset.batches(self.batch_size, source="real")
+        )
 
     def _pass_over(self, train: Dataset) -> tuple[float, int]:
         rng = stream(self.seed, "batches", self.epoch)
@@ -144,7 +146,9 @@ class EpochLoop:
         try:
             epoch, best_loss = int(state.facts["epoch"]), float(state.facts["best_loss"])
         except (KeyError, TypeError, ValueError) as error:
-            raise CheckpointError(f"training state: epoch or best_loss is missing or no number: {error}") from error
+            raise CheckpointError(
+                f"training state: epoch or best_loss is missing or no number: {error}"
+            ) from error
         self.learner.assign(weights)
         self.learner.put_moments(under("moments", state.arrays))
         self.epoch, self.best_loss, self.best_weights = epoch, best_loss, best

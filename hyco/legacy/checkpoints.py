@@ -42,14 +42,16 @@ def read_checkpoint(path: Path, kind: str) -> tuple[dict[str, NDArray[Any]], dic
             f"{path}: {error}. It is damaged, or was not written by hyco; use another one, or train again."
         ) from error
     if content.get("format") != FORMAT:
-        raise CheckpointError(f"{path}: expected a checkpoint of format {FORMAT!r}, found another PyTorch file.")
+        raise CheckpointError(
+            f"{path}: expected a checkpoint of format {FORMAT!r}, found another PyTorch file."
+        )
     if content["kind"] != kind:
         raise CheckpointError(f"{path}: expected a checkpoint of a {kind}, found one of a {content['kind']}.")
     return {name: t.numpy() for name, t in content["arrays"].items()}, content["facts"]
 
 
 def read_tensors(path: Path, *, mmap: bool = False) -> dict[str, Any]:
-    """The dict in a PyTorch file, on the CPU; ValueError when it is damaged or asks for more than plain data."""
+    """The dict in a PyTorch file, on the CPU; ValueError when it is damaged or holds more than plain data."""
     try:
         content = torch.load(path, map_location="cpu", weights_only=True, mmap=mmap)
     except Exception as error:  # torch raises many types for a damaged or hostile file

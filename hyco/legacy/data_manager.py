@@ -85,7 +85,7 @@ class DataManager(interfaces.DataManager):
         self._cache = TrajectoryCache(
             data_dir, cache_dir, grid, layout, dt, precision, TorchFormat(), workers, limit
         )
-        self._memory = TrajectoryMemory(limit, ttl)
+        self._memory: TrajectoryMemory[torch.Tensor] = TrajectoryMemory(limit, ttl)
         self._limit = limit
 
     def load(self, simulation: int) -> torch.Tensor:

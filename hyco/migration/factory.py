@@ -21,7 +21,9 @@ from hyco.interfaces import (
     Observer,
     PhysicalModel,
     PhysicalTrainer,
+    Plan,
     Side,
+    Solve,
     SyntheticModel,
     SyntheticTrainer,
 )
@@ -157,8 +159,6 @@ class Factory:
 
     def physical_trainer(self, model: PhysicalModel) -> PhysicalTrainer:
         """The physical model's trainer."""
-        from hyco.learning.inverse import Solve
-
         config, settings = self.config, self.config.trainer.physical
         cls = resolve(Component.PHYSICAL_TRAINER)
         solve = settings.solve
@@ -168,14 +168,14 @@ class Factory:
             solve=Solve(solve.abs_tol, solve.rel_tol, solve.max_iterations),
             batch_size=config.trainer.batch_size,
             window_stride=settings.window_stride,
+            interaction_weight=settings.interaction_weight,
+            smoothness=settings.smoothness,
             observe=self.observe,
             progress=self.progress,
         )
 
     def hybrid_trainer(self, synthetic: SyntheticTrainer, physical: PhysicalTrainer) -> HybridTrainer:
         """The trainer of both."""
-        from hyco.learning.cooperation import Plan
-
         config, settings = self.config, self.config.trainer.hybrid
         cls = resolve(Component.HYBRID_TRAINER)
         augmentation = settings.augmentation

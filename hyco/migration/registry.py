@@ -17,7 +17,7 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from threading import Lock
 from types import MappingProxyType
-from typing import TypeVar
+from typing import Any, TypeVar
 
 from hyco.errors import ModeError, did_you_mean
 
@@ -158,7 +158,7 @@ def register(
     return enter
 
 
-def resolve(component: Component | str, implementation: str = DEFAULT) -> type:
+def resolve(component: Component | str, implementation: str = DEFAULT) -> type[Any]:
     """The class in force for an implementation of a component.
 
     Raises ModeError when its side has no such implementation, or needs a package that is not installed.

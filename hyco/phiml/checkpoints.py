@@ -41,7 +41,9 @@ def read_checkpoint(path: Path, kind: str) -> tuple[dict[str, NDArray[Any]], dic
             "use another one, or train again."
         ) from error
     if header.get("format") != FORMAT:
-        raise CheckpointError(f"{path}: expected a checkpoint of format {FORMAT!r}, found another safetensors file.")
+        raise CheckpointError(
+            f"{path}: expected a checkpoint of format {FORMAT!r}, found another safetensors file."
+        )
     if header["kind"] != kind:
         raise CheckpointError(f"{path}: expected a checkpoint of a {kind}, found one of a {header['kind']}.")
     return arrays, json.loads(header["facts"])

@@ -11,10 +11,10 @@ import h5py
 from phiml.math import Tensor
 
 from hyco import interfaces
+from hyco.migration.registry import register
 from hyco.phiml.checkpoints import SUFFIX
 from hyco.phiml.device import Compute
 from hyco.phiml.tensors import NativeArrays
-from hyco.migration.registry import register
 from hyco.problem.fields import FieldLayout
 from hyco.problem.grid import Grid
 from hyco.storage.atomic import write_bytes
@@ -23,7 +23,7 @@ from hyco.storage.memory import TrajectoryMemory
 
 
 class HDF5Format:
-    """Cache entries as `.h5` files: one dataset `trajectory` (field, time, *space), the rest as attributes."""
+    """Cache entries as `.h5` files: a dataset `trajectory` (field, time, *space), the rest as attributes."""
 
     suffix = ".h5"
 
@@ -91,7 +91,7 @@ class DataManager(interfaces.DataManager):
         self._cache = TrajectoryCache(
             data_dir, cache_dir, grid, layout, dt, precision, HDF5Format(), workers, limit
         )
-        self._memory = TrajectoryMemory(limit, ttl)
+        self._memory: TrajectoryMemory[Tensor] = TrajectoryMemory(limit, ttl)
         self._limit = limit
 
     def load(self, simulation: int) -> Tensor:

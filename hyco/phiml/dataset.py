@@ -4,18 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
-from phiml import math
 from phiml.backend import choose_backend
 from phiml.math import Tensor
 
 from hyco import interfaces
 from hyco.errors import DataError
 from hyco.interfaces import Batch, DataManager, Source, Window
-from hyco.phiml.checkpoints import SUFFIX
 from hyco.migration.registry import register
+from hyco.phiml.checkpoints import SUFFIX
+from hyco.phiml.tensors import NativeArrays
 from hyco.problem.windows import Windows
 
 
@@ -29,6 +29,7 @@ class Dataset(interfaces.Dataset):
 
     mode = "phiml"
     suffix = SUFFIX
+    arrays: NativeArrays
 
     def __init__(self, manager: DataManager, simulations: Sequence[int], *, rollout_steps: int) -> None:
         self.manager = manager
@@ -36,7 +37,7 @@ class Dataset(interfaces.Dataset):
         self.rollout_steps = rollout_steps
         self.grid = manager.grid
         self.layout = manager.layout
-        self.arrays = manager.arrays
+        self.arrays = cast(NativeArrays, manager.arrays)
         self._generated: Any = None
         frames = tuple(manager.frames(s) for s in self.simulations)
         for simulation, count in zip(self.simulations, frames, strict=True):
@@ -60,7 +61,8 @@ class Dataset(interfaces.Dataset):
 
     def get_batch(self, indices: Sequence[int]) -> Batch:
         pieces = [self._frames(i) for i in indices]
-        windows = choose_backend(*pieces).stack(pieces, 0)
+        with self.arrays.compute.scope():  # outside, PhiML's `stack` rounds to float32
+            windows = choose_backend(*pieces).stack(pieces, 0)
         initial = self.arrays.wrap(windows[:, :, 0], "batch", "field", *self.layout.axes)
         targets = self.arrays.wrap(windows[:, :, 1:], "batch", "field", "time", *self.layout.axes)
         generated = sum(i >= self._windows.real_count for i in indices)
@@ -73,7 +75,7 @@ class Dataset(interfaces.Dataset):
 
     def with_generated(self, trajectories: Tensor, *, alpha: float = 1.0) -> Dataset:
         extended = Dataset(self.manager, self.simulations, rollout_steps=self.rollout_steps)
-        extended._generated = self._native(self.arrays.place(math.stop_gradient(trajectories)))
+        extended._generated = self._native(self.arrays.place(self.arrays.compute.detached(trajectories)))
         count, frames = trajectories.shape.get_size("batch"), trajectories.shape.get_size("time")
         extended._windows = replace(self._windows, generated=(frames,) * count, alpha=alpha)
         return extended

@@ -78,10 +78,28 @@ class Compute:
                 tensor = math.to_device(math.convert(tensor, self.library), self.native_device)
             return math.to_float(tensor)
 
+    def detached(self, tensor: math.Tensor) -> math.Tensor:
+        """The tensor without its history, in full precision: outside of `scope` PhiML rounds to float32."""
+        with self.scope():
+            return math.stop_gradient(tensor)
+
     def native(self, scalar: math.Tensor) -> Any:
-        """The library's own scalar, in full precision (outside of `scope` PhiML would round it to float32)."""
+        """The library's own scalar without its history, in full precision."""
         with self.scope():
             return math.stop_gradient(scalar).native()
+
+
+@contextmanager
+def frozen(network: Any) -> Iterator[None]:
+    """Inside, no computation is kept for differentiating by a network's weights, which saves memory."""
+    learnable = [p for p in network.parameters() if p.requires_grad]
+    for parameter in learnable:
+        parameter.requires_grad_(False)
+    try:
+        yield
+    finally:
+        for parameter in learnable:
+            parameter.requires_grad_(True)
 
 
 class Compiled:

@@ -52,10 +52,7 @@ def _advect_on_line(quantity: Tensor, velocity: Tensor, dt: float, grid: Grid, b
     result: Tensor | float = 0.0
     for offset, share in ((0, 1.0 - weight), (1, weight)):
         index = math.cast(below, int) + offset
-        if boundary == "periodic":
-            inside = index % cells
-        else:
-            inside = math.clip(index, 0, cells - 1)
+        inside = index % cells if boundary == "periodic" else math.clip(index, 0, cells - 1)
         if boundary == "zero":
             share = math.where(inside == index, share, 0.0)
         result = result + share * math.gather(quantity, inside, "x")

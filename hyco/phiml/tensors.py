@@ -1,4 +1,4 @@
-"""numpy <-> named tensors: `batch`, `time`, the axes of the grid, and `field` with the components as names."""
+"""numpy <-> named tensors: `batch`, `time`, the axes, and `field` with the components as item names."""
 
 from __future__ import annotations
 

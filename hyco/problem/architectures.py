@@ -14,8 +14,9 @@ def unet_filters(grid: Grid, levels: int, filters: int | Sequence[int]) -> tuple
     for axis, cells in zip(grid.axes, grid.resolution, strict=True):
         if cells % factor:
             raise ConfigError(
-                f"a U-Net of {levels} levels halves the grid {levels - 1} times, so every axis must be divisible "
-                f"by {factor}, but {axis} has {cells} cells. Use fewer levels or another resolution."
+                f"a U-Net of {levels} levels halves the grid {levels - 1} times, so every axis must be "
+                f"divisible by {factor}, but {axis} has {cells} cells. "
+                "Use fewer levels, or another resolution."
             )
     per_level = (filters,) * levels if isinstance(filters, int) else tuple(filters)
     if len(per_level) != levels:

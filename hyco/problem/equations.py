@@ -69,7 +69,7 @@ class Equation:
 def diffusion_limit(grid: Grid, dt: float, substeps: int) -> float:
     """Largest coefficient that explicit Euler diffusion of step `dt / substeps` keeps stable.
 
-        nu <= substeps / (2 dt sum_a 1 / dx_a^2)          (= substeps dx^2 / (2 d dt) for equal spacing)
+    nu <= substeps / (2 dt sum_a 1 / dx_a^2)          (= substeps dx^2 / (2 d dt) for equal spacing)
     """
     return substeps / (2.0 * dt * sum(1.0 / h**2 for h in grid.spacing))
 
@@ -129,7 +129,8 @@ def check_parameter(
     """Raise ConfigError unless `value` is a scalar or a field on `grid`, finite, and within the limits."""
     if value.shape not in ((), grid.resolution):
         raise ConfigError(
-            f"{spec.name} must be a scalar or have one value per cell {grid.resolution}, got shape {value.shape}."
+            f"{spec.name} must be a scalar or have one value per cell {grid.resolution}, "
+            f"got shape {value.shape}."
         )
     if not np.all(np.isfinite(value)):
         raise ConfigError(f"{spec.name} must be finite, but {np.sum(~np.isfinite(value))} values are not.")
@@ -139,6 +140,7 @@ def check_parameter(
     upper = spec.upper(grid, dt, substeps)
     if greatest > upper * (1.0 + 1e-6):  # the tolerance admits a bound that was rounded to float32
         raise ConfigError(
-            f"{spec.name} = {greatest:g} is unstable with dt = {dt:g} and {substeps} substeps, which allow at "
-            f"most {upper:.4g}. Use substeps: {substeps_needed(greatest, grid, dt)} or more, or a smaller dt."
+            f"{spec.name} = {greatest:g} is unstable with dt = {dt:g} and {substeps} substeps, which allow "
+            f"at most {upper:.4g}. Use substeps: {substeps_needed(greatest, grid, dt)} or more, "
+            "or a smaller dt."
         )

@@ -29,12 +29,20 @@ _UNARY = (
     *("exp", "log", "log10", "log1p", "expm1", "sqrt", "abs", "floor", "ceil"),
 )
 _ALIASES = {
-    **{"asin": "arcsin", "acos": "arccos", "atan": "arctan", "atan2": "arctan2"},
-    **{"fabs": "abs", "min": "minimum", "max": "maximum"},
+    "asin": "arcsin",
+    "acos": "arccos",
+    "atan": "arctan",
+    "atan2": "arctan2",
+    "fabs": "abs",
+    "min": "minimum",
+    "max": "maximum",
 }
 FUNCTIONS: Mapping[str, int] = {
     **dict.fromkeys(_UNARY, 1),
-    **{"arctan2": 2, "minimum": 2, "maximum": 2, "where": 3},
+    "arctan2": 2,
+    "minimum": 2,
+    "maximum": 2,
+    "where": 3,
 }
 CONSTANTS: Mapping[str, float] = {"pi": math.pi, "e": math.e}
 

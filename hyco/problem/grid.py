@@ -64,7 +64,7 @@ class Grid:
     def centres(self, axis: str) -> NDArray[np.float64]:
         """Cell centres along one axis."""
         i = self.axes.index(axis)
-        return (np.arange(self.resolution[i]) + 0.5) * self.spacing[i]
+        return (np.arange(self.resolution[i], dtype=np.float64) + 0.5) * self.spacing[i]
 
     def coordinates(self) -> Mapping[str, NDArray[np.float64]]:
         """Cell centres of every axis, each shaped to broadcast against a field on the grid."""

@@ -1,7 +1,8 @@
 """Which frames of which trajectory make a sample, and in which order samples are seen.
 
 Windows are numbered: first the real ones, simulation by simulation and by start, then the generated ones
-in the same way.  Orders are drawn here, in numpy, so that both modes see the same windows in the same batches.
+in the same way.  Orders are drawn here, in numpy, so that
+both modes see the same windows in the same batches.
 """
 
 from __future__ import annotations
@@ -75,7 +76,7 @@ class Windows:
         rng: np.random.Generator | None = None,
         source: Literal["both", "real", "generated"] = "both",
     ) -> Iterator[Sequence[int]]:
-        """Numbers of the windows of each batch: all in order, or shuffled by `rng`; the last may be smaller."""
+        """Window numbers of each batch: all in order, or shuffled by `rng`; the last may be smaller."""
         order = self._in_order(source) if rng is None else self._shuffled(rng, source)
         for first in range(0, len(order), size):
             chunk = order[first : first + size]
@@ -106,4 +107,3 @@ class Windows:
 
     def _windows_of(self, trajectory: int) -> Indices:
         return np.arange(self._ends[trajectory - 1] if trajectory else 0, self._ends[trajectory])
-

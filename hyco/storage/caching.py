@@ -9,6 +9,7 @@ from __future__ import annotations
 import hashlib
 import logging
 import multiprocessing
+import signal
 from collections.abc import Sequence
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
@@ -22,8 +23,10 @@ from hyco.problem.fields import FieldLayout
 from hyco.problem.grid import Grid
 from hyco.storage.fingerprint import fingerprint
 from hyco.storage.hdf5 import read_facts, read_trajectory, simulation_path
+from hyco.storage.trajectory_facts import check_facts
 
 log = logging.getLogger("hyco.data")
+STALE = "stale: unreadable, or made from another file or in another precision"
 
 
 @dataclass(frozen=True)
@@ -92,7 +95,10 @@ class TrajectoryCache:
 
     def load(self, simulation: int) -> NDArray[Any]:
         """The trajectory (field, time, *space): from its cache, which is made or made anew where needed."""
-        if self._state(simulation) == "valid":
+        state = self._state(simulation)
+        if state == "stale":
+            self._warn(simulation, STALE)
+        elif state == "valid":
             try:
                 entry = self.format.read(self.path(simulation))
                 if checksum(entry.array) != entry.checksum:
@@ -109,7 +115,9 @@ class TrajectoryCache:
         source = simulation_path(self.data_dir, simulation)
         array = read_trajectory(source, grid=self.grid, layout=self.layout, dt=self.dt)
         array = np.ascontiguousarray(array, dtype=self.precision)
-        self.format.write(self.path(simulation), CacheEntry(array, self._expected(simulation), checksum(array)))
+        self.format.write(
+            self.path(simulation), CacheEntry(array, self._expected(simulation), checksum(array))
+        )
         return array
 
     def prepare(self, simulations: Sequence[int]) -> None:
@@ -118,10 +126,12 @@ class TrajectoryCache:
         todo = [s for s, state in states.items() if state != "valid"]
         for s in todo:
             if states[s] == "stale":
-                self._warn(s, "stale: made from another file or in another precision")
+                self._warn(s, STALE)
         ready = len(states) - len(todo)
         if ready:
-            log.info("%d of %d trajectories are loaded from the cache in %s", ready, len(states), self.cache_dir)
+            log.info(
+                "%d of %d trajectories are loaded from the cache in %s", ready, len(states), self.cache_dir
+            )
         if not todo:
             return
         log.info("caching %d trajectories in %s", len(todo), self.cache_dir)
@@ -132,12 +142,13 @@ class TrajectoryCache:
                 self.build(s)
             return
         context = multiprocessing.get_context("spawn")  # forking a process that runs threads can deadlock
-        with ProcessPoolExecutor(processes, mp_context=context) as pool:
+        with ProcessPoolExecutor(processes, context, initializer=_ignore_interrupts) as pool:
             list(pool.map(_build_one, [(self, s) for s in todo]))
 
     def _expected(self, simulation: int) -> str:
         source = simulation_path(self.data_dir, simulation)
         facts = read_facts(source)
+        check_facts(source, facts, grid=self.grid, layout=self.layout, dt=self.dt)
         status = source.stat()
         return fingerprint(
             {
@@ -166,6 +177,11 @@ class TrajectoryCache:
 def checksum(array: NDArray[Any]) -> str:
     """A hash of an array's bytes."""
     return hashlib.blake2b(np.ascontiguousarray(array).tobytes(), digest_size=16).hexdigest()
+
+
+def _ignore_interrupts() -> None:
+    """Ctrl-C reaches every process of a terminal; the main one stops the workers."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
 
 
 def _build_one(job: tuple[TrajectoryCache, int]) -> None:

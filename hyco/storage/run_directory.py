@@ -61,26 +61,32 @@ class RunDirectory:
         try:
             return [json.loads(line) for line in self.history_file.read_text().splitlines()]
         except ValueError as error:
-            raise DataError(f"{self.history_file}: not JSON lines ({error}). Delete it, or train again.") from error
+            raise DataError(
+                f"{self.history_file}: not JSON lines ({error}). Delete it, or train again."
+            ) from error
 
     @contextmanager
     def logging(self) -> Iterator[None]:
-        """Inside, everything that hyco logs goes into `log.txt` too."""
+        """Inside, everything that hyco logs goes into `log.txt` too, at least from level INFO up."""
         self.path.mkdir(parents=True, exist_ok=True)
         handler = logging.FileHandler(self.path / "log.txt", encoding="utf-8")
         handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(name)s: %(message)s"))
         logger = logging.getLogger("hyco")
+        level = logger.level
+        if logger.getEffectiveLevel() > logging.INFO:
+            logger.setLevel(logging.INFO)
         logger.addHandler(handler)
         try:
             yield
         finally:
+            logger.setLevel(level)
             logger.removeHandler(handler)
             handler.close()
 
 
 def environment() -> Record:
     """Versions, machine and revision: what a result depends on beside its configuration."""
-    versions = {}
+    versions: dict[str, str | None] = {}
     for package in PACKAGES:
         try:
             versions[package] = metadata.version(package)

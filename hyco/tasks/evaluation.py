@@ -6,7 +6,6 @@ import logging
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from hyco.config import Config
 from hyco.errors import ConfigError
@@ -15,7 +14,7 @@ from hyco.migration.factory import Factory, choices
 from hyco.report.evaluation import Evaluation, ParameterResult, SimulationResult, summarise
 from hyco.report.page import summary_lines, write_report
 from hyco.storage.run_directory import RunDirectory, environment
-from hyco.tasks.progress import Progress
+from hyco.tasks.progress import FILE_ONLY, Progress
 
 log = logging.getLogger("hyco.evaluate")
 Model = PhysicalModel | SyntheticModel
@@ -29,17 +28,22 @@ def evaluate_models(config: Config, directory: RunDirectory, progress: Progress)
     """
     settings = config.evaluation
     if not settings.test_sim:
-        raise ConfigError("evaluation.test_sim: evaluating needs at least one simulation, but the list is empty.")
+        raise ConfigError(
+            "evaluation.test_sim: evaluating needs at least one simulation, but the list is empty."
+        )
     factory = Factory(config)
     models = _models(config, factory, directory)
     manager = factory.data_manager()
     manager.prepare(settings.test_sim)
     results = []
+    progress.update("test simulations", 0, len(settings.test_sim))
     for done, simulation in enumerate(settings.test_sim, start=1):
         truth = manager.arrays.numpy(manager.load(simulation))[:, :, : settings.num_frames]
-        predictions = {name: _rollout(model, truth) for name, model in models.items()}
+        initial = np.ascontiguousarray(truth[:, :, 0])
+        predictions = {n: m.predict(initial, truth.shape[2] - 1)[0] for n, m in models.items()}
         results.append(SimulationResult(simulation, truth[0], predictions, config.layout.components))
         progress.update("test simulations", done, len(settings.test_sim))
+    log.info("drawing figures and animations")
     evaluation = Evaluation(
         experiment=config.general.experiment_name,
         equation=config.equation.name,
@@ -65,7 +69,7 @@ def evaluate_models(config: Config, directory: RunDirectory, progress: Progress)
     )
     summary = summarise(evaluation, settings.horizon)
     for line in [*summary_lines(summary), f"report: {report}"]:
-        log.info(line)
+        log.info(line, extra=FILE_ONLY)
         progress.say(line)
     return summary
 
@@ -79,12 +83,6 @@ def _models(config: Config, factory: Factory, directory: RunDirectory) -> dict[s
     for name, model in models.items():
         model.load(directory.checkpoints / f"{name}_best{model.suffix}")
     return models
-
-
-def _rollout(model: Model, truth: NDArray[Any]) -> NDArray[Any]:
-    """The prediction (field, time, *space) from the first frame of a truth (1, field, time, *space)."""
-    initial = model.arrays.state(np.ascontiguousarray(truth[:, :, 0]))
-    return model.arrays.numpy(model.rollout(initial, truth.shape[2] - 1))[0]
 
 
 def _parameters(config: Config, models: dict[str, Model]) -> tuple[ParameterResult, ...]:

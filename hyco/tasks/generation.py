@@ -11,9 +11,9 @@ from hyco.errors import RunError
 from hyco.interfaces import PhysicalModel
 from hyco.migration.factory import Factory
 from hyco.problem.sampling import stream
-from hyco.tasks.progress import Progress
 from hyco.storage.fingerprint import fingerprint
 from hyco.storage.hdf5 import read_facts, simulation_path, write_trajectory
+from hyco.tasks.progress import Progress
 
 log = logging.getLogger("hyco.generate")
 
@@ -28,8 +28,8 @@ def generate_simulations(config: Config, progress: Progress) -> int:
     todo = [i for i in range(total) if not _is_current(config, i)]
     if not todo:
         log.info("all %d simulations in %s are up to date", total, config.data.data_dir)
-        progress.update("simulations", total, total, "up to date")
         return 0
+    progress.update("simulations", total - len(todo), total)
     model = Factory(config).physical_model()
     log.info("simulating %d trajectories with %s in %s mode", len(todo), model.name, model.mode)
     for done, simulation in enumerate(todo, start=total - len(todo) + 1):
@@ -40,7 +40,7 @@ def generate_simulations(config: Config, progress: Progress) -> int:
 
 def _simulate(config: Config, model: PhysicalModel, simulation: int) -> None:
     state = model.initial_state(1, rng=stream(config.general.seed, "simulations", simulation))
-    rollout = model.arrays.numpy(model.rollout(state, config.data.trajectory_length - 1))[0]
+    rollout = model.predict(model.arrays.numpy(state), config.data.trajectory_length - 1)[0]
     if not np.all(np.isfinite(rollout)):
         raise RunError(
             f"simulation {simulation} is not finite: {config.equation.name} became unstable. "

@@ -2,11 +2,20 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Protocol
+
+from hyco.migration.factory import Choice
+
+FILE_ONLY = {"file_only": True}
+"""`extra` of log records that are for `log.txt`: a `Progress`, or the error that is raised, says the same."""
 
 
 class Progress(Protocol):
     """Receives how far each kind of work is."""
+
+    def begin(self, rows: Sequence[Choice]) -> None:
+        """Which implementation each component gets, before the work starts."""
 
     def update(self, work: str, done: int, total: int, text: str = "") -> None:
         """`done` of `total` units of `work` (simulations, surrogate epochs, ...) are finished."""
@@ -20,6 +29,9 @@ class Progress(Protocol):
 
 class Silent:
     """Says nothing."""
+
+    def begin(self, rows: Sequence[Choice]) -> None:
+        """Nothing."""
 
     def update(self, work: str, done: int, total: int, text: str = "") -> None:
         """Nothing."""

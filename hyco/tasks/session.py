@@ -10,15 +10,14 @@ from typing import Any
 
 from hyco.config import Config, load_config
 from hyco.errors import ConfigError, Interrupted
+from hyco.migration.factory import choices, mode_from
+from hyco.storage.run_directory import RunDirectory
 from hyco.tasks.evaluation import evaluate_models
 from hyco.tasks.generation import generate_simulations
-from hyco.migration.factory import choices, mode_from
-from hyco.tasks.progress import Progress, Silent
-from hyco.storage.run_directory import RunDirectory
+from hyco.tasks.progress import FILE_ONLY, Progress, Silent
 from hyco.tasks.training import Training
 
 log = logging.getLogger("hyco.run")
-TASKS = ("generate", "train", "evaluate")
 
 
 def run(
@@ -51,12 +50,16 @@ def run(
     chosen = config.general.tasks if tasks is None else tuple(tasks)
     summary: dict[str, Any] = {}
     with _session(config, origin, progress or Silent()) as (directory, shown):
-        if "generate" in chosen:
-            generate_simulations(config, shown)
-        if "train" in chosen:
-            Training(config, directory, shown).run(resume=resume)
-        if "evaluate" in chosen:
-            summary = evaluate_models(config, directory, shown)
+        training = Training(config, directory, shown)
+        try:
+            if "generate" in chosen:
+                generate_simulations(config, shown)
+            if "train" in chosen:
+                training.run(resume=resume)
+            if "evaluate" in chosen:
+                summary = evaluate_models(config, directory, shown)
+        except KeyboardInterrupt:
+            raise _interrupted(config, training) from None
     return summary
 
 
@@ -81,14 +84,20 @@ def _session(config: Config, origin: str, progress: Progress) -> Iterator[tuple[
     with mode_from(config, origin), directory.logging():
         rows = choices(config)
         for row in rows:
-            log.info("%-18s %-10s %-7s %s", row.component, row.implementation, row.mode, row.chosen_by)
+            cells = row.component, row.implementation, row.mode, row.chosen_by
+            log.info("%-18s %-10s %-7s %s", *cells, extra=FILE_ONLY)
+        progress.begin(rows)
         directory.begin(config.to_yaml(), {"device": config.trainer.device, "modes": [vars(r) for r in rows]})
         try:
             yield directory, progress
-        except KeyboardInterrupt:
-            message = f"interrupted; the state of the last complete epoch is in {directory.checkpoints}"
-            log.warning(message)
-            raise Interrupted(message) from None
         except Exception as error:
-            log.error("%s: %s", type(error).__name__, error)
+            log.error("%s: %s", type(error).__name__, error, extra=FILE_ONLY)
             raise
+
+
+def _interrupted(config: Config, training: Training) -> Interrupted:
+    """Where the state of an interrupted run is."""
+    if training.begun:
+        where = f"the state of the last complete epoch is in {config.checkpoint_dir}"
+        return Interrupted(f"interrupted; {where}", resumable=True)
+    return Interrupted(f"interrupted; what was finished stays in {config.data.data_dir}, {config.output_dir}")

@@ -11,8 +11,8 @@ from hyco.config import Config
 from hyco.errors import CheckpointError, ConfigError
 from hyco.interfaces import Dataset, PhysicalTrainer, Record, SyntheticTrainer
 from hyco.migration.factory import Factory
-from hyco.tasks.progress import Progress
 from hyco.storage.run_directory import RunDirectory
+from hyco.tasks.progress import FILE_ONLY, Progress
 
 log = logging.getLogger("hyco.train")
 Trainer = SyntheticTrainer | PhysicalTrainer
@@ -24,13 +24,16 @@ class Training:
     """Trains what `general.mode` asks for.
 
     After every epoch `<model>_last` holds the trainer's whole state, and `<model>_best` the model when it
-    was never better; after an interruption `run(resume=True)` goes on from the former.
+    was never better; after an interruption `run(resume=True)` goes on from the former.  A record is in the
+    history before the state that it belongs to is saved, so that none is missing from what goes on.  `begun`
+    says whether there is a state to go on from.
     """
 
     config: Config
     directory: RunDirectory
     progress: Progress
     trainers: dict[str, Trainer] = field(default_factory=dict)
+    begun: bool = False
 
     def run(self, *, resume: bool = False) -> None:
         """Train from the start, or go on."""
@@ -40,9 +43,10 @@ class Training:
         if resume:
             self._restore()
         else:
+            for name in self.trainers:
+                self._save(name)
             self.directory.write_history([])
-            for name, trainer in self.trainers.items():
-                trainer.save(self.last(name, trainer))
+        self.begun = True
         self._show()
         if self.config.general.mode == "hybrid":
             synthetic, physical = self.trainers["synthetic"], self.trainers["physical"]
@@ -63,7 +67,9 @@ class Training:
     def _datasets(self, factory: Factory) -> tuple[Dataset, Dataset | None]:
         settings = self.config.trainer
         if not settings.train_sim:
-            raise ConfigError("trainer.train_sim: training needs at least one simulation, but the list is empty.")
+            raise ConfigError(
+                "trainer.train_sim: training needs at least one simulation, but the list is empty."
+            )
         manager = factory.data_manager()
         manager.prepare([*settings.train_sim, *settings.val_sim])
         train = factory.dataset(manager, settings.train_sim)
@@ -98,17 +104,30 @@ class Training:
 
     def _observe(self, record: Record) -> None:
         if record["kind"] == "epoch":
-            name = record["model"]
-            record.update(self._place(name, record["epoch"]))
-            trainer = self.trainers[name]
-            trainer.save(self.last(name, trainer))
-            if record["best"]:
-                trainer.model.save(self.directory.checkpoints / f"{name}_best{trainer.model.suffix}")
+            record.update(self._place(record["model"], record["epoch"]))
         self.directory.record(record)
+        self._keep(record)
         self._show(record)
-        log.info(_line(record))
+        log.info(_line(record), extra=FILE_ONLY)
         if record.get("status") == "diverged":
             log.warning("physical solve %d diverged; the parameters before it stay", record["epoch"])
+
+    def _keep(self, record: Record) -> None:
+        """Save the states after a record; the last solve of a cycle counts once the cycle is on record."""
+        if record["kind"] == "cycle":
+            self._save("physical")
+            return
+        name = record["model"]
+        if record["best"]:
+            model = self.trainers[name].model
+            model.save(self.directory.checkpoints / f"{name}_best{model.suffix}")
+        last = name == "physical" and record["epoch"] % self._per_turn(name) == 0
+        if not (last and record["phase"] == "cycle"):
+            self._save(name)
+
+    def _save(self, name: str) -> None:
+        trainer = self.trainers[name]
+        trainer.save(self.last(name, trainer))
 
     def _place(self, name: str, epoch: int) -> dict[str, Any]:
         """The phase and cycle that an epoch, counted over the whole run, belongs to."""
@@ -127,18 +146,21 @@ class Training:
         return turns * self._per_turn(name)
 
     def _show(self, record: Record | None = None) -> None:
-        if record is None or record["kind"] == "cycle":
-            if self.config.general.mode == "hybrid":
-                done = 0 if record is None else record["cycle"]
-                text = "" if record is None else _line(record)
-                self.progress.update("cycles", done, self.config.trainer.hybrid.cycles, text)
+        """Tell how far the work is: all of it at the start, later what a record is about."""
+        text = "" if record is None else _losses(record)
+        if self.config.general.mode == "hybrid" and (record is None or record["kind"] == "cycle"):
+            done = self._cycles_done() if record is None else record["cycle"]
+            self.progress.update("cycles", done, self.config.trainer.hybrid.cycles, text)
         names = self.trainers if record is None else [record["model"]] if "model" in record else []
         for name in names:
-            text = "" if record is None else _line(record)
             self.progress.update(NAMES[name], self.trainers[name].epochs_done, self._total(name), text)
 
+    def _cycles_done(self) -> int:
+        turns = min(t.epochs_done // self._per_turn(name) for name, t in self.trainers.items())
+        return max(0, turns - self.config.trainer.hybrid.warmup)
+
     def _iteration(self, iteration: int, loss: float) -> None:
-        self.progress.detail(NAMES["physical"], f"iteration {iteration}, loss {loss:.3e}")
+        self.progress.detail(NAMES["physical"], f"loss {loss:.2e}, step {iteration}")
 
 
 def _adapted(factory: Factory, dataset: Dataset | None, side: Any) -> Dataset | None:
@@ -146,15 +168,18 @@ def _adapted(factory: Factory, dataset: Dataset | None, side: Any) -> Dataset | 
 
 
 def _line(record: Record) -> str:
-    """A record in one line, for logs and progress."""
+    """A record in one line, for the log."""
     if record["kind"] == "cycle":
-        return (
-            f"cycle {record['cycle']}: surrogate loss {record['synthetic_loss']:.3e}, "
-            f"physical loss {record['physical_loss']:.3e}"
-        )
-    validation = record["validation_loss"]
-    judged = "" if validation is None else f", validation {validation:.3e}"
-    line = f"{record['model']} epoch {record['epoch']}: loss {record['train_loss']:.3e}{judged}"
+        return f"cycle {record['cycle']}: {_losses(record)}"
+    line = f"{record['model']} epoch {record['epoch']}: {_losses(record)}"
     if record["model"] == "physical":
         line += f", {record['iterations']} iterations, {record['status']}"
     return line
+
+
+def _losses(record: Record) -> str:
+    """The losses of a record, short enough to stand beside a bar."""
+    if record["kind"] == "cycle":
+        return f"surrogate {record['synthetic_loss']:.2e}, physics {record['physical_loss']:.2e}"
+    validation = record["validation_loss"]
+    return f"loss {record['train_loss']:.2e}" + ("" if validation is None else f", val {validation:.2e}")

@@ -36,6 +36,7 @@ class GridModel(PhysicalModel):
 
     mode = "legacy"
     suffix = SUFFIX
+    arrays: NativeArrays
 
     def __init__(
         self,
@@ -77,9 +78,7 @@ class GridModel(PhysicalModel):
     def initial_state(self, batch: int, *, rng: np.random.Generator) -> torch.Tensor:
         return self.arrays.state(self.equation.initial_conditions(self.grid, self.layout, batch, rng))
 
-    def step(
-        self, state: torch.Tensor, parameters: Mapping[str, torch.Tensor] | None = None
-    ) -> torch.Tensor:
+    def step(self, state: torch.Tensor, parameters: Mapping[str, torch.Tensor] | None = None) -> torch.Tensor:
         return self.advance(self.arrays.place(state), {**self._parameters, **(parameters or {})})
 
     def rollout(
@@ -89,6 +88,10 @@ class GridModel(PhysicalModel):
         for _ in range(steps):
             frames.append(self.step(frames[-1], parameters))
         return torch.stack(frames, dim=2)
+
+    @torch.no_grad()
+    def predict(self, initial: NDArray[Any], steps: int) -> NDArray[Any]:
+        return self.arrays.numpy(self.rollout(self.arrays.state(initial), steps))
 
     def save(self, path: Path) -> None:
         arrays = {name: self.arrays.numpy(p) for name, p in self._parameters.items()}

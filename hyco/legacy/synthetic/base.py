@@ -36,6 +36,7 @@ class NetworkModel(SyntheticModel):
 
     mode = "legacy"
     suffix = SUFFIX
+    arrays: NativeArrays
 
     def __init__(
         self,
@@ -64,8 +65,8 @@ class NetworkModel(SyntheticModel):
 
     @staticmethod
     @abstractmethod
-    def build(inputs: int, outputs: int, grid: Grid, **architecture: Any) -> torch.nn.Module:
-        """The network: (batch, inputs, *space) -> (batch, outputs, *space)."""
+    def build(*sizes: Any, **architecture: Any) -> torch.nn.Module:
+        """The network (batch, inputs, *space) -> (batch, outputs, *space); `sizes`: inputs, outputs, grid."""
 
     def __call__(self, state: torch.Tensor) -> torch.Tensor:
         state = self.arrays.place(state)
@@ -81,6 +82,11 @@ class NetworkModel(SyntheticModel):
         for _ in range(steps):
             frames.append(self(frames[-1]))
         return torch.stack(frames, dim=2)
+
+    @torch.no_grad()
+    def predict(self, initial: NDArray[Any], steps: int) -> NDArray[Any]:
+        self.training(False)
+        return self.arrays.numpy(self.rollout(self.arrays.state(initial), steps))
 
     def training(self, on: bool) -> None:
         self.network.train(on)

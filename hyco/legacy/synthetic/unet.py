@@ -1,9 +1,9 @@
-"""The U-Net in legacy mode, layer for layer that of `phiml.nn.u_net`, with a periodic variant that is periodic."""
+"""The U-Net in legacy mode, layer for layer that of `phiml.nn.u_net`, and periodic where it is to be."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, Literal
 
 import torch
 from torch import Tensor, nn
@@ -25,10 +25,17 @@ class DoubleConv(nn.Module):
     """Twice a convolution of 3 cells, optional normalisation, and an activation (the second one a ReLU)."""
 
     def __init__(
-        self, rank: int, inputs: int, outputs: int, middle: int, batch_norm: bool, activation: str, periodic: bool
+        self,
+        rank: int,
+        inputs: int,
+        outputs: int,
+        middle: int,
+        batch_norm: bool,
+        activation: str,
+        periodic: bool,
     ) -> None:
         super().__init__()
-        padding = "circular" if periodic else "zeros"
+        padding: Literal["circular", "zeros"] = "circular" if periodic else "zeros"
         normalise = NORMALISATION[rank] if batch_norm else lambda _: nn.Identity()
         self.double_conv = nn.Sequential(
             CONVOLUTION[rank](inputs, middle, kernel_size=3, padding=1, padding_mode=padding),
@@ -60,7 +67,9 @@ class Down(nn.Module):
 class Up(nn.Module):
     """Double every axis by linear interpolation, join the features of the way down, then convolve."""
 
-    def __init__(self, rank: int, inputs: int, outputs: int, batch_norm: bool, activation: str, periodic: bool):
+    def __init__(
+        self, rank: int, inputs: int, outputs: int, batch_norm: bool, activation: str, periodic: bool
+    ):
         super().__init__()
         self.up = nn.Upsample(scale_factor=2, mode=INTERPOLATION[rank])
         self.conv = DoubleConv(rank, inputs, outputs, inputs // 2, batch_norm, activation, periodic)

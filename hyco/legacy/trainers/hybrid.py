@@ -8,8 +8,8 @@ import numpy as np
 import torch
 
 from hyco import interfaces
-from hyco.interfaces import Dataset, History, Observer, PhysicalTrainer, SyntheticTrainer
-from hyco.learning.cooperation import Generator, Plan, cooperate
+from hyco.interfaces import Dataset, History, Observer, PhysicalTrainer, Plan, SyntheticTrainer
+from hyco.learning.cooperation import Generator, cooperate
 from hyco.learning.training import ignore
 from hyco.legacy.checkpoints import SUFFIX
 from hyco.migration.registry import register

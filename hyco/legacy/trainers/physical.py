@@ -8,9 +8,9 @@ from pathlib import Path
 import torch
 
 from hyco import interfaces
-from hyco.interfaces import Batch, Dataset, History, Observer, PhysicalModel, TrainingState
+from hyco.interfaces import Batch, Dataset, History, Observer, PhysicalModel, Solve, TrainingState
 from hyco.learning.fitting import FitLoop
-from hyco.learning.inverse import Solve, Values
+from hyco.learning.inverse import Values
 from hyco.learning.training import ignore
 from hyco.legacy.checkpoints import SUFFIX, read_checkpoint, write_checkpoint
 from hyco.legacy.losses import rollout_loss
@@ -29,6 +29,8 @@ class PhysicalTrainer(interfaces.PhysicalTrainer):
         solve: when a solve stops.
         batch_size: windows that are rolled out together.
         window_stride: every how many-th real window takes part.
+        interaction_weight: what a generated window counts, where a real one counts 1.
+        smoothness: weight of the mean squared gradient of field parameters.
         observe: called with the record of every solve.
         progress: called with (iteration, loss) during a solve.
     """
@@ -44,6 +46,8 @@ class PhysicalTrainer(interfaces.PhysicalTrainer):
         solve: Solve | None = None,
         batch_size: int = 16,
         window_stride: int = 1,
+        interaction_weight: float = 1.0,
+        smoothness: float = 0.0,
         observe: Observer = ignore,
         progress: Callable[[int, float], None] | None = None,
     ) -> None:
@@ -55,6 +59,8 @@ class PhysicalTrainer(interfaces.PhysicalTrainer):
             solve=solve or Solve(),
             batch_size=batch_size,
             window_stride=window_stride,
+            interaction_weight=interaction_weight,
+            smoothness=smoothness,
             observe=observe,
             progress=progress,
         )
@@ -90,7 +96,7 @@ class PhysicalTrainer(interfaces.PhysicalTrainer):
         parameters = {n: self.model.arrays.parameter(v).requires_grad_() for n, v in values.items()}
         loss = self._loss(batch, parameters)
         gradients = torch.autograd.grad(loss, list(parameters.values()))
-        return float(loss), {
+        return float(loss.detach()), {
             n: g.cpu().double().numpy() for n, g in zip(parameters, gradients, strict=True)
         }
 

@@ -85,7 +85,7 @@ class SyntheticTrainer(interfaces.SyntheticTrainer):
         self.model.training(True)
         self._optimiser.zero_grad()
         loss = self._loss(batch)
-        loss.backward()
+        loss.backward()  # type: ignore[no-untyped-call]
         self._optimiser.step()
         return loss.detach()
 

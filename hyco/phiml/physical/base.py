@@ -36,6 +36,7 @@ class GridModel(PhysicalModel):
 
     mode = "phiml"
     suffix = SUFFIX
+    arrays: NativeArrays
 
     def __init__(
         self,
@@ -82,13 +83,14 @@ class GridModel(PhysicalModel):
         given = {**self._parameters, **(parameters or {})}
         return self.arrays.place(self.compiled_step(self.arrays.place(state), given))
 
-    def rollout(
-        self, state: Tensor, steps: int, parameters: Mapping[str, Tensor] | None = None
-    ) -> Tensor:
+    def rollout(self, state: Tensor, steps: int, parameters: Mapping[str, Tensor] | None = None) -> Tensor:
         frames = [self.arrays.place(state)]
         for _ in range(steps):
             frames.append(self.step(frames[-1], parameters))
         return self.arrays.stack(frames)
+
+    def predict(self, initial: NDArray[Any], steps: int) -> NDArray[Any]:
+        return self.arrays.numpy(self.rollout(self.arrays.state(initial), steps))
 
     def save(self, path: Path) -> None:
         arrays = {name: self.arrays.numpy(p) for name, p in self._parameters.items()}

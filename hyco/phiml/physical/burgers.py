@@ -6,9 +6,9 @@ from collections.abc import Mapping
 
 from phiml.math import Tensor
 
+from hyco.migration.registry import register
 from hyco.phiml.physical.base import GridModel
 from hyco.phiml.stencils import advect, diffuse
-from hyco.migration.registry import register
 
 
 @register("physical_model", "burgers", "phiml")

@@ -15,7 +15,7 @@ from phiml.math import Tensor, channel
 from hyco.interfaces import SyntheticModel
 from hyco.learning.checkpoints import check_entries
 from hyco.phiml.checkpoints import SUFFIX, read_checkpoint, write_checkpoint
-from hyco.phiml.device import Compiled, Compute
+from hyco.phiml.device import Compiled, Compute, frozen
 from hyco.phiml.tensors import NativeArrays
 from hyco.problem.fields import FieldLayout
 from hyco.problem.grid import Grid
@@ -38,6 +38,7 @@ class NetworkModel(SyntheticModel):
 
     mode = "phiml"
     suffix = SUFFIX
+    arrays: NativeArrays
 
     def __init__(
         self,
@@ -68,8 +69,8 @@ class NetworkModel(SyntheticModel):
 
     @staticmethod
     @abstractmethod
-    def build(inputs: int, outputs: int, grid: Grid, **architecture: Any) -> Any:
-        """The network: (batch, inputs, *space) -> (batch, outputs, *space)."""
+    def build(*sizes: Any, **architecture: Any) -> Any:
+        """The network (batch, inputs, *space) -> (batch, outputs, *space); `sizes`: inputs, outputs, grid."""
 
     def __call__(self, state: Tensor) -> Tensor:
         return self.arrays.place(self.compiled_step[self.network.training](self.arrays.place(state)))
@@ -93,6 +94,11 @@ class NetworkModel(SyntheticModel):
         for _ in range(steps):
             frames.append(self(frames[-1]))
         return self.arrays.stack(frames)
+
+    def predict(self, initial: NDArray[Any], steps: int) -> NDArray[Any]:
+        self.training(False)
+        with frozen(self.network):
+            return self.arrays.numpy(self.rollout(self.arrays.state(initial), steps))
 
     def training(self, on: bool) -> None:
         self.network.train(on)

@@ -2,18 +2,19 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Literal, cast
 
 import numpy as np
-from phiml import math
 from phiml.math import Tensor
 
 from hyco import interfaces
-from hyco.interfaces import Dataset, History, Observer, PhysicalTrainer, SyntheticTrainer
-from hyco.learning.cooperation import Generator, Plan, cooperate
+from hyco.interfaces import Dataset, History, Observer, PhysicalTrainer, Plan, SyntheticTrainer
+from hyco.learning.cooperation import Generator, cooperate
 from hyco.learning.training import ignore
-from hyco.phiml.checkpoints import SUFFIX
 from hyco.migration.registry import register
+from hyco.phiml.checkpoints import SUFFIX
+from hyco.phiml.device import frozen
+from hyco.phiml.tensors import NativeArrays
 from hyco.problem.sampling import stream
 
 
@@ -73,9 +74,11 @@ class HybridTrainer(interfaces.HybridTrainer):
         return train.get_batch(windows.tolist()).initial
 
     def _roll_out_physical(self, states: Tensor, steps: int) -> Tensor:
-        return math.stop_gradient(self.physical.model.rollout(states, steps))
+        model = self.physical.model
+        return cast(NativeArrays, model.arrays).compute.detached(model.rollout(states, steps))
 
     def _roll_out_synthetic(self, states: Tensor, steps: int) -> Tensor:
         model = self.synthetic.model
         model.training(False)
-        return math.stop_gradient(model.rollout(states, steps))
+        with frozen(model.network):
+            return model.rollout(states, steps)

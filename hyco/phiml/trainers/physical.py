@@ -4,20 +4,21 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 from phiml.math import Tensor
 
 from hyco import interfaces
-from hyco.interfaces import Batch, Dataset, History, Observer, PhysicalModel, TrainingState
+from hyco.interfaces import Batch, Dataset, History, Observer, PhysicalModel, Solve, TrainingState
 from hyco.learning.fitting import FitLoop
-from hyco.learning.inverse import Solve, Values
+from hyco.learning.inverse import Values
 from hyco.learning.training import ignore
+from hyco.migration.registry import register
 from hyco.phiml.checkpoints import SUFFIX, read_checkpoint, write_checkpoint
 from hyco.phiml.device import Compiled
 from hyco.phiml.losses import rollout_loss
-from hyco.migration.registry import register
+from hyco.phiml.tensors import NativeArrays
 
 KIND = "physical training state"
 
@@ -32,6 +33,8 @@ class PhysicalTrainer(interfaces.PhysicalTrainer):
         solve: when a solve stops.
         batch_size: windows that are rolled out together.
         window_stride: every how many-th real window takes part.
+        interaction_weight: what a generated window counts, where a real one counts 1.
+        smoothness: weight of the mean squared gradient of field parameters.
         observe: called with the record of every solve.
         progress: called with (iteration, loss) during a solve.
     """
@@ -47,11 +50,13 @@ class PhysicalTrainer(interfaces.PhysicalTrainer):
         solve: Solve | None = None,
         batch_size: int = 16,
         window_stride: int = 1,
+        interaction_weight: float = 1.0,
+        smoothness: float = 0.0,
         observe: Observer = ignore,
         progress: Callable[[int, float], None] | None = None,
     ) -> None:
         self.model = model
-        self._compute = model.arrays.compute
+        self._compute = cast(NativeArrays, model.arrays).compute
         self.compiled_loss = Compiled(self._loss, self._compute)
         self.compiled_gradient = Compiled(self._loss, self._compute, gradient_of="parameters")
         self._loop = FitLoop(
@@ -61,6 +66,8 @@ class PhysicalTrainer(interfaces.PhysicalTrainer):
             solve=solve or Solve(),
             batch_size=batch_size,
             window_stride=window_stride,
+            interaction_weight=interaction_weight,
+            smoothness=smoothness,
             observe=observe,
             progress=progress,
         )
@@ -96,7 +103,9 @@ class PhysicalTrainer(interfaces.PhysicalTrainer):
         arrays = self.model.arrays
         parameters = {n: arrays.parameter(v) for n, v in values.items()}
         loss, gradients = self.compiled_gradient(parameters, *self._placed(batch))
-        return float(self._compute.native(loss)), {n: np.asarray(arrays.numpy(g), dtype=np.float64) for n, g in gradients.items()}
+        return float(self._compute.native(loss)), {
+            n: np.asarray(arrays.numpy(g), dtype=np.float64) for n, g in gradients.items()
+        }
 
     def loss(self, batch: Batch) -> Any:
         """The loss of a batch with the parameters in force."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, cast
 
 from numpy.typing import NDArray
 from phiml import nn
@@ -14,11 +14,12 @@ from hyco import interfaces
 from hyco.interfaces import Batch, Dataset, History, Observer, SyntheticModel, TrainingState
 from hyco.learning.schedules import learning_rate_schedule
 from hyco.learning.training import EpochLoop, ignore
+from hyco.migration.registry import register
 from hyco.phiml.checkpoints import SUFFIX, read_checkpoint, write_checkpoint
-from hyco.phiml.device import Compiled
+from hyco.phiml.device import Compiled, frozen
 from hyco.phiml.losses import rollout_loss
 from hyco.phiml.optimisers import adam, moments, put_moments, set_learning_rate
-from hyco.migration.registry import register
+from hyco.phiml.tensors import NativeArrays
 
 KIND = "synthetic training state"
 
@@ -52,7 +53,7 @@ class SyntheticTrainer(interfaces.SyntheticTrainer):
         observe: Observer = ignore,
     ) -> None:
         self.model = model
-        self._compute = model.arrays.compute
+        self._compute = cast(NativeArrays, model.arrays).compute
         with self._compute.scope():
             self._optimiser = adam(model.network, learning_rate, weight_decay)
         self.compiled_loss = {
@@ -100,7 +101,8 @@ class SyntheticTrainer(interfaces.SyntheticTrainer):
     def loss(self, batch: Batch) -> Any:
         """The loss of a batch in evaluation mode."""
         self.model.training(False)
-        return self._compute.native(self.compiled_loss[False](*self._placed(batch)))
+        with frozen(self.model.network):
+            return self._compute.native(self.compiled_loss[False](*self._placed(batch)))
 
     def set_learning_rate(self, learning_rate: float) -> None:
         """The step size of the next updates."""

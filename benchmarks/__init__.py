@@ -1,0 +1,1 @@
+"""Times and memory of both modes, side by side: see README.md."""

@@ -1,0 +1,127 @@
+"""What was measured, by group, scenario and mode, and the ratios of the modes."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from statistics import median
+from typing import Any
+
+
+@dataclass(frozen=True)
+class Timing:
+    """Seconds of one scenario in one mode: median and quartiles of the rounds, and each call before them.
+
+    `peaks` and `imports` are MiB of every round's process, where the scenario is a process.
+    """
+
+    group: str
+    scenario: str
+    mode: str
+    median: float
+    q1: float
+    q3: float
+    rounds: int
+    warmup: tuple[float, ...] = ()
+    peaks: tuple[float, ...] = ()
+    imports: tuple[float, ...] = ()
+
+    @classmethod
+    def of(cls, stats: Mapping[str, Any], extra: Mapping[str, Any]) -> Timing:
+        """From pytest-benchmark's statistics, and from what the benchmark noted beside them."""
+        series = {name: tuple(extra.get(name, ())) for name in ("warmup", "peaks", "imports")}
+        figures = {name: stats[name] for name in ("median", "q1", "q3", "rounds")}
+        return cls(extra["group"], extra["scenario"], extra["mode"], **figures, **series)
+
+    @property
+    def preparation(self) -> float:
+        """Seconds that the warm-up took beyond as many warm calls: what tracing and compiling cost."""
+        return max(0.0, sum(self.warmup) - len(self.warmup) * self.median)
+
+
+@dataclass(frozen=True)
+class Ratio:
+    """How many times as much one takes as the other, and how far the quartiles let that be."""
+
+    value: float
+    low: float
+    high: float
+
+
+@dataclass
+class Results:
+    """All timings of a run, in the order in which they were taken."""
+
+    timings: dict[tuple[str, str], dict[str, Timing]] = field(default_factory=dict)
+
+    @classmethod
+    def read(cls, path: Path) -> tuple[Results, dict[str, Any]]:
+        """(results, facts of the machine) from pytest-benchmark's JSON; ValueError when it is another's."""
+        content = json.loads(path.read_text(encoding="utf-8"))
+        try:
+            facts = {**content["machine_info"]["hyco"], "taken": content["datetime"]}
+            results = cls()
+            for entry in content["benchmarks"]:
+                results.add(Timing.of(entry["stats"], entry["extra_info"]))
+        except (KeyError, TypeError) as error:
+            raise ValueError(
+                f"{path}: expected the JSON of `pytest benchmarks --benchmark-only --benchmark-json`, "
+                f"but {error} is missing. Run that again."
+            ) from error
+        return results, facts
+
+    def add(self, timing: Timing) -> None:
+        """Keep one more."""
+        self.timings.setdefault((timing.group, timing.scenario), {})[timing.mode] = timing
+
+    def groups(self) -> list[str]:
+        """Their names, in order."""
+        return list(dict.fromkeys(group for group, _ in self.timings))
+
+    def of(self, group: str) -> Iterator[tuple[str, dict[str, Timing]]]:
+        """(scenario, timings by mode) of one group."""
+        return ((name, modes) for (g, name), modes in self.timings.items() if g == group)
+
+
+def time_ratio(modes: Mapping[str, Timing], numerator: str, denominator: str) -> Ratio | None:
+    """Of medians; None when one of the two was not timed."""
+    if numerator not in modes or denominator not in modes:
+        return None
+    above, below = modes[numerator], modes[denominator]
+    return Ratio(above.median / below.median, above.q1 / below.q3, above.q3 / below.q1)
+
+
+def memory_ratio(modes: Mapping[str, Timing], numerator: str, denominator: str) -> Ratio | None:
+    """Of median peaks; None when one of the two was not measured."""
+    if not all(mode in modes and modes[mode].peaks for mode in (numerator, denominator)):
+        return None
+    above, below = modes[numerator].peaks, modes[denominator].peaks
+    return Ratio(median(above) / median(below), min(above) / max(below), max(above) / min(below))
+
+
+def ratio_lines(results: Results) -> list[str]:
+    """One line of text per scenario that both modes were timed in."""
+    lines = []
+    for (group, name), modes in results.timings.items():
+        ratio = time_ratio(modes, "phiml", "legacy")
+        if ratio is None:
+            continue
+        line = f"{group + ': ' + name:<58} {seconds(modes['legacy'].median):>9} {seconds(modes['phiml'].median):>9}"
+        line += f"  x {ratio.value:6.2f}  ({ratio.low:.2f} to {ratio.high:.2f})"
+        eager = time_ratio(modes, "eager", "phiml")
+        lines.append(line + (f"   eager x {eager.value:.1f}" if eager else ""))
+    if lines:
+        lines.insert(0, f"{'':<58} {'legacy':>9} {'phiml':>9}  phiml / legacy (quartiles)")
+    return lines
+
+
+def seconds(value: float) -> str:
+    """A duration in three figures."""
+    for unit, factor in (("s", 1.0), ("ms", 1e3), ("µs", 1e6)):
+        if value * factor >= 1.0:
+            return (
+                f"{value * factor:.3g} {unit}" if value * factor < 999.5 else f"{value * factor:.0f} {unit}"
+            )
+    return f"{value * 1e9:.3g} ns" if value else "0"

@@ -1,0 +1,216 @@
+"""The commands.  Each imports what it needs when it runs, so that help is quick and loads no framework."""
+
+from __future__ import annotations
+
+import shlex
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Annotated, Any, NoReturn
+
+import typer
+
+from hyco.cli.outcome import exit_status
+
+HELP = {"help_option_names": ["-h", "--help"]}
+
+
+def _app(**options: Any) -> typer.Typer:
+    return typer.Typer(add_completion=False, pretty_exceptions_enable=False, context_settings=HELP, **options)
+
+
+def _examples(*lines: str) -> str:
+    """An epilogue with one example per line; typer keeps the line breaks of a paragraph after a backspace."""
+    return "\n".join(["\b\nExamples:", *(f"  {line}" for line in lines)])
+
+
+app = _app(
+    help="Hybrid-cooperative learning of PDEs: a physical model and a neural surrogate teach each other.",
+    epilog=_examples(
+        "hyco configs",
+        "hyco run burgers",
+        "hyco run burgers migration.mode=legacy trainer.synthetic.epochs=2",
+        "hyco run --help",
+    ),
+)
+historic = _app()
+
+ConfigName = Annotated[
+    str,
+    typer.Argument(metavar="CONFIG", help="The name of a shipped configuration, or a YAML file."),
+]
+Overrides = Annotated[
+    list[str] | None,
+    typer.Argument(
+        metavar="KEY=VALUE...",
+        help="Settings to change, such as trainer.synthetic.epochs=2.",
+        show_default=False,
+    ),
+]
+Resume = Annotated[bool, typer.Option("--resume", help="Go on with the training in the output folder.")]
+Quiet = Annotated[
+    bool, typer.Option("--quiet", "-q", help="Show only warnings, errors, and the headlines at the end.")
+]
+Debug = Annotated[bool, typer.Option("--debug", help="Show every detail, and the traceback of an error.")]
+
+
+def main(arguments: Sequence[str] | None = None) -> NoReturn:
+    """Run the command line `hyco ARGUMENTS`; raises SystemExit with its status.
+
+    0: done.  1: a failure at run time.  2: bad input.  130: interrupted.
+    """
+    module = Path(sys.argv[0]).name == "__main__.py"
+    _run(app, "python -m hyco" if module else "hyco", arguments)
+
+
+def historic_main(arguments: Sequence[str] | None = None) -> NoReturn:
+    """Run the command line `python run.py ARGUMENTS`, which is `hyco run` in other words."""
+    _run(historic, "python run.py", arguments)
+
+
+def _run(commands: typer.Typer, program: str, arguments: Sequence[str] | None) -> NoReturn:
+    given = list(sys.argv[1:] if arguments is None else arguments)
+    typed = f"{program} {shlex.join(given)}"
+    raise SystemExit(
+        exit_status(
+            lambda: commands(given, standalone_mode=False, prog_name=program),
+            typed=typed,
+            debug="--debug" in given,
+        )
+    )
+
+
+@app.callback(invoke_without_command=True)
+def root(
+    context: typer.Context,
+    version: Annotated[bool, typer.Option("--version", help="Show the version and exit.")] = False,
+) -> None:
+    """What happens before any command."""
+    if version:
+        from hyco import __version__
+
+        typer.echo(f"hyco {__version__}")
+        raise typer.Exit
+    if context.invoked_subcommand is None:
+        typer.echo(context.get_help())
+
+
+@app.command(
+    epilog=_examples(
+        "hyco run burgers",
+        "hyco run burgers trainer.synthetic.epochs=2 general.output_dir=results/short",
+        "hyco run burgers migration.mode=legacy trainer.precision=float64",
+        "hyco run experiments/mine.yaml --resume",
+    )
+)
+def run(
+    config: ConfigName,
+    overrides: Overrides = None,
+    resume: Resume = False,
+    quiet: Quiet = False,
+    debug: Debug = False,
+) -> None:
+    """Do the tasks of an experiment: generate data, train, evaluate, as general.tasks says."""
+    _work("run", config, overrides, quiet=quiet, debug=debug, resume=resume)
+
+
+@app.command(epilog=_examples("hyco generate burgers", "hyco generate burgers data.num_simulations=20"))
+def generate(
+    config: ConfigName, overrides: Overrides = None, quiet: Quiet = False, debug: Debug = False
+) -> None:
+    """Simulate the observations that are not there yet."""
+    _work("generate", config, overrides, quiet=quiet, debug=debug)
+
+
+@app.command(
+    epilog=_examples(
+        "hyco train burgers",
+        "hyco train burgers general.mode=physical trainer.physical.epochs=3",
+        "hyco train burgers --resume",
+    )
+)
+def train(
+    config: ConfigName,
+    overrides: Overrides = None,
+    resume: Resume = False,
+    quiet: Quiet = False,
+    debug: Debug = False,
+) -> None:
+    """Train on simulations that are there."""
+    _work("train", config, overrides, quiet=quiet, debug=debug, resume=resume)
+
+
+@app.command(epilog=_examples("hyco evaluate burgers", "hyco evaluate burgers evaluation.horizon=40"))
+def evaluate(
+    config: ConfigName, overrides: Overrides = None, quiet: Quiet = False, debug: Debug = False
+) -> None:
+    """Judge the best checkpoints on unseen simulations, and write the report."""
+    _work("evaluate", config, overrides, quiet=quiet, debug=debug)
+
+
+@app.command(
+    epilog=_examples(
+        "hyco modes burgers",
+        "hyco modes burgers migration.mode=hybrid 'migration.components={synthetic_model: phiml}'",
+    )
+)
+def modes(config: ConfigName, overrides: Overrides = None, debug: Debug = False) -> None:
+    """Show which implementation each component gets, and who chose it."""
+    from hyco.cli.tables import show_modes
+    from hyco.config import load_config
+    from hyco.migration.factory import choices, mode_from
+
+    loaded = load_config(config, overrides or ())
+    with mode_from(loaded, config):
+        show_modes(choices(loaded))
+
+
+@app.command(epilog=_examples("hyco configs"))
+def configs(debug: Debug = False) -> None:
+    """List the configurations that ship with hyco."""
+    from hyco.cli.tables import show_configs
+    from hyco.config import shipped_configs
+
+    show_configs(shipped_configs())
+
+
+@historic.command(
+    epilog=_examples(
+        "python run.py --config-name=burgers.yaml",
+        "python run.py --config-path=experiments --config-name=mine.yaml trainer.synthetic.epochs=2",
+    )
+)
+def run_py(
+    config_name: Annotated[
+        str, typer.Option("--config-name", metavar="NAME", help="A shipped configuration, or a YAML file.")
+    ],
+    overrides: Overrides = None,
+    config_path: Annotated[
+        Path | None, typer.Option("--config-path", metavar="DIR", help="The folder of the YAML file.")
+    ] = None,
+    resume: Resume = False,
+    quiet: Quiet = False,
+    debug: Debug = False,
+) -> None:
+    """Do the tasks of an experiment: the historic spelling of `hyco run`."""
+    config = config_name
+    if config_path is not None:
+        config = str(config_path / f"{config_name.removesuffix('.yaml')}.yaml")
+    _work("run", config, overrides, quiet=quiet, debug=debug, resume=resume)
+
+
+def _work(
+    task: str, config: str, overrides: Sequence[str] | None, *, quiet: bool, debug: bool, **options: Any
+) -> None:
+    """Do a task of `hyco.tasks` and show how it goes."""
+    from hyco.cli.display import display
+    from hyco.cli.logs import shown_logs
+    from hyco.errors import Interrupted
+
+    try:
+        with display(quiet=quiet) as (progress, console), shown_logs(console, quiet=quiet, debug=debug):
+            from hyco import tasks
+
+            getattr(tasks, task)(config, overrides or (), progress=progress, **options)
+    except KeyboardInterrupt:
+        raise Interrupted("interrupted before the work began; nothing was changed") from None

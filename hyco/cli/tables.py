@@ -1,0 +1,57 @@
+"""Tables for the terminal; piped, they have no frames and are never cut."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, TextIO
+
+from rich import box
+from rich.console import Console
+from rich.table import Table
+
+if TYPE_CHECKING:
+    from hyco.migration.factory import Choice
+
+WIDE = 1000
+MODE_STYLES = {"legacy": "yellow", "phiml": "green"}
+
+
+def width(stream: TextIO) -> int | None:
+    """The width of the console on a stream: the terminal's own, or wide enough for any line."""
+    return None if stream.isatty() else WIDE
+
+
+def show_modes(rows: Sequence[Choice], console: Console | None = None) -> None:
+    """Which implementation each component gets, in which mode, and who chose it."""
+    target = console or Console(width=width(sys.stdout))
+    table = _table(target, "component", "implementation", "mode", "chosen by")
+    for row in rows:
+        style = MODE_STYLES.get(row.mode, "")
+        table.add_row(
+            row.component, row.implementation, f"[{style}]{row.mode}[/]" if style else row.mode, row.chosen_by
+        )
+    target.print(table, highlight=False)
+
+
+def show_configs(configs: Mapping[str, Path]) -> None:
+    """The names of configurations, each with the sentence that its file begins with."""
+    console = Console(width=width(sys.stdout))
+    table = _table(console, "config", "what it is")
+    for name, path in configs.items():
+        table.add_row(name, _first_sentence(path))
+    console.print(table, highlight=False)
+
+
+def _first_sentence(path: Path) -> str:
+    first = path.read_text(encoding="utf-8").partition("\n")[0]
+    return first.removeprefix("#").strip() if first.startswith("#") else ""
+
+
+def _table(console: Console, *columns: str) -> Table:
+    frame = box.SIMPLE_HEAD if console.is_terminal else None
+    table = Table(box=frame, pad_edge=console.is_terminal, header_style="bold")
+    for column in columns:
+        table.add_column(column, overflow="fold")
+    return table

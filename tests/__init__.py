@@ -1,0 +1,1 @@
+"""The tests of hyco; the tolerances they use stand in `hyco.testing.tolerances`."""

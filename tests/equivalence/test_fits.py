@@ -1,0 +1,113 @@
+"""Whole trainings of both sides, epoch by epoch and solve by solve."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from hyco.migration.registry import use_mode
+from hyco.testing import assert_equivalent
+from tests.experiments import LINE, PLANE, Outcome, tiny, train, write_data
+from tests.sides import SIDES
+
+LONG = [
+    "data.num_simulations=4",
+    "trainer.train_sim=[0,1,2]",
+    "trainer.val_sim=[3]",
+    "evaluation.test_sim=[3]",
+    "trainer.batch_size=5",
+]
+
+
+def outcomes(folder: Path, overrides: list[str], domain: dict[str, object]) -> tuple[Outcome, Outcome]:
+    """The same experiment in pure legacy and in pure phiml mode."""
+    config = tiny(folder, [*LONG, *overrides], domain=domain)
+    write_data(config)
+    results = []
+    for side in SIDES:
+        with use_mode(side):
+            results.append(train(config))
+    return results[0], results[1]
+
+
+@pytest.mark.parametrize("domain", [LINE, PLANE], ids=["1d", "2d"])
+def test_a_synthetic_fit(tmp_path: Path, domain: dict[str, object], precision: str) -> None:
+    legacy, phiml = outcomes(
+        tmp_path, ["general.mode=synthetic", "trainer.synthetic.epochs=6", f"trainer.precision={precision}"], domain
+    )
+    assert legacy.counts() == phiml.counts() and len(legacy.records) == 6
+    losses = [r["train_loss"] for r in legacy.records]
+    assert losses[-1] < 0.9 * losses[0]
+    assert_equivalent(legacy.losses(), phiml.losses(), "losses of a synthetic fit", precision=precision)
+    assert_equivalent(legacy.weights, phiml.weights, "weights of a synthetic fit")
+    assert_equivalent(legacy.predictions, phiml.predictions, "predictions of a synthetic fit")
+
+
+def test_a_synthetic_fit_with_normalisation(tmp_path: Path) -> None:
+    overrides = ["general.mode=synthetic", "trainer.synthetic.epochs=4"]
+    overrides += ["model.synthetic.architecture.batch_norm=true", "model.synthetic.residual=false"]
+    legacy, phiml = outcomes(tmp_path, overrides, PLANE)
+    assert_equivalent(legacy.losses(), phiml.losses(), "losses of a synthetic fit")
+    assert_equivalent(legacy.weights, phiml.weights, "weights of a synthetic fit")
+
+
+PHYSICAL = ["general.mode=physical", "trainer.physical.epochs=2", "trainer.physical.solve.max_iterations=25"]
+EXACT = ["trainer.physical.solve.rel_tol=1e-15", "trainer.physical.solve.abs_tol=1e-15"]
+
+
+@pytest.mark.parametrize("domain", [LINE, PLANE], ids=["1d", "2d"])
+@pytest.mark.parametrize("kind", ["field", "scalar"])
+def test_a_physical_fit(tmp_path: Path, domain: dict[str, object], kind: str) -> None:
+    """A coefficient that starts uniform, where every face is a tie."""
+    value = ["model.physical.parameters.diffusion_coeff={type: scalar, value: 0.12}"] if kind == "scalar" else []
+    legacy, phiml = outcomes(tmp_path, [*PHYSICAL, *EXACT, *value], domain)
+    assert legacy.counts() == phiml.counts()
+    assert legacy.records[0]["iterations"] > (2 if kind == "scalar" else 10)
+    assert legacy.records[-1]["train_loss"] < 1e-2 * legacy.records[0]["initial_loss"]
+    assert_equivalent(legacy.losses(), phiml.losses(), "losses of a physical fit")
+    assert_equivalent(legacy.parameters, phiml.parameters, "parameters of a physical fit")
+    assert_equivalent(legacy.predictions, phiml.predictions, "predictions of a physical fit")
+
+
+def test_a_physical_fit_in_single_precision_finds_the_same_coefficient(tmp_path: Path) -> None:
+    legacy, phiml = outcomes(tmp_path, [*PHYSICAL, "trainer.precision=float32"], LINE)
+    assert_equivalent(legacy.parameters, phiml.parameters, "parameters of a physical fit")
+
+
+def test_a_physical_fit_recovers_the_truth(tmp_path: Path) -> None:
+    config = tiny(tmp_path, [*LONG, *PHYSICAL, *EXACT, "trainer.physical.solve.max_iterations=200"])
+    write_data(config)
+    truth = config.true_parameters()["diffusion_coeff"]
+    for side in SIDES:
+        with use_mode(side):
+            found = train(config).parameters["diffusion_coeff"]
+        assert np.linalg.norm(found - truth) < 0.05 * np.linalg.norm(0.25 - truth)
+
+
+HYBRID = [
+    "general.mode=hybrid",
+    "trainer.hybrid.cycles=2",
+    "trainer.hybrid.warmup=1",
+    "trainer.hybrid.augmentation.alpha=0.5",
+    "trainer.hybrid.augmentation.num_trajectories=2",
+    "trainer.synthetic.epochs=2",
+    "trainer.physical.solve.max_iterations=6",
+]
+
+
+@pytest.mark.parametrize("start", ["random", "data"])
+@pytest.mark.parametrize("domain", [LINE, PLANE], ids=["1d", "2d"])
+def test_a_hybrid_run(tmp_path: Path, domain: dict[str, object], start: str) -> None:
+    legacy, phiml = outcomes(
+        tmp_path, [*HYBRID, f"trainer.hybrid.augmentation.initial_conditions={start}"], domain
+    )
+    assert legacy.counts() == phiml.counts()
+    kinds = [r.get("model", r["kind"]) for r in legacy.records]
+    assert kinds == ["synthetic"] * 2 + ["physical"] + (["synthetic"] * 2 + ["physical", "cycle"]) * 2
+    assert [r["generated_windows"] for r in legacy.records if "generated_windows" in r] == [0] * 3 + [4] * 6
+    assert_equivalent(legacy.losses(), phiml.losses(), "losses of a hybrid run")
+    assert_equivalent(legacy.weights, phiml.weights, "weights of a hybrid run")
+    assert_equivalent(legacy.parameters, phiml.parameters, "parameters of a hybrid run")
+    assert_equivalent(legacy.predictions, phiml.predictions, "predictions of a hybrid run")

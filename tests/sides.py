@@ -1,0 +1,140 @@
+"""What a test has to ask of each side in its own words: snapshots, gradients, and how often a function was traced."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from contextlib import nullcontext
+from importlib import import_module
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from phiml import math
+
+from hyco.interfaces import Arrays
+from hyco.migration.registry import resolve, use_mode
+from hyco.phiml.device import Compiled
+from hyco.problem.fields import FieldLayout, FieldSpec
+from hyco.problem.grid import AXES, Boundary, Grid
+from hyco.testing import Snapshot, snapshot
+from tests.cases import SIZES
+
+SIDES = ("legacy", "phiml")
+OTHER = {"legacy": "phiml", "phiml": "legacy"}
+Gradients = dict[str, NDArray[np.float64]]
+
+
+def implementation(side: str, component: str, name: str = "default") -> Any:
+    """The class of one side."""
+    with use_mode(side):
+        return resolve(component, name)
+
+
+def module(side: str, name: str) -> Any:
+    """A module that both sides have: `module("legacy", "stencils")`."""
+    return import_module(f"hyco.{side}.{name}")
+
+
+def arrays_of(side: str, layout: FieldLayout, precision: str = "float64", device: str = "cpu") -> Any:
+    """The numpy border of a side."""
+    return module(side, "tensors").NativeArrays(layout, module(side, "device").Compute(device, precision))
+
+
+def taken(tensor: Any, arrays: Arrays, layout: FieldLayout) -> Snapshot:
+    """A snapshot of a state, trajectory or parameter, with the dims and names that the tensor itself carries."""
+    return _SNAPSHOTS[type(tensor) is torch.Tensor](tensor, arrays, layout)
+
+
+def _of_named(tensor: math.Tensor, arrays: Arrays, layout: FieldLayout) -> Snapshot:
+    order = [d for d in ("batch", "field", "time", *layout.axes) if d in tensor.shape]
+    assert sorted(order) == sorted(tensor.shape.names), tensor.shape
+    names = {"field": tensor.shape.get_item_names("field")} if "field" in order else {}
+    return snapshot(tensor, order, arrays=arrays, names=names)
+
+
+def _of_native(tensor: torch.Tensor, arrays: Arrays, layout: FieldLayout) -> Snapshot:
+    space = len(layout.axes)
+    leading = {0: (), 2: ("batch", "field"), 3: ("batch", "field", "time")}[max(0, tensor.ndim - space)]
+    names = {"field": layout.components} if leading else {}
+    return snapshot(tensor, (*leading, *layout.axes[: tensor.ndim]), arrays=arrays, names=names)
+
+
+_SNAPSHOTS: dict[bool, Callable[..., Snapshot]] = {False: _of_named, True: _of_native}
+
+
+def rollout_gradients(
+    model: Any, initial: NDArray[Any], targets: NDArray[Any], values: Mapping[str, NDArray[Any]]
+) -> tuple[float, Gradients, NDArray[np.float64]]:
+    """The rollout loss of a physical model, and its gradients by parameters and by the initial state."""
+    return _GRADIENTS[model.mode](model, initial, targets, values)
+
+
+def _legacy_gradients(
+    model: Any, initial: NDArray[Any], targets: NDArray[Any], values: Mapping[str, NDArray[Any]]
+) -> tuple[float, Gradients, NDArray[np.float64]]:
+    arrays = model.arrays
+    state = arrays.state(initial).requires_grad_()
+    parameters = {name: arrays.parameter(v).requires_grad_() for name, v in values.items()}
+    rollout = model.rollout(state, targets.shape[2], parameters)
+    loss = module("legacy", "losses").rollout_loss(rollout, arrays.trajectory(targets), model.layout)
+    by_state, *others = torch.autograd.grad(loss, [state, *parameters.values()])
+    by_parameter = {name: arrays.numpy(g) for name, g in zip(parameters, others, strict=True)}
+    return loss.item(), by_parameter, arrays.numpy(by_state)
+
+
+def _phiml_gradients(
+    model: Any, initial: NDArray[Any], targets: NDArray[Any], values: Mapping[str, NDArray[Any]]
+) -> tuple[float, Gradients, NDArray[np.float64]]:
+    arrays = model.arrays
+
+    def objective(parameters: Mapping[str, Any], state: Any, wanted: Any) -> Any:
+        rollout = model.rollout(state, targets.shape[2], parameters)
+        return module("phiml", "losses").rollout_loss(rollout, wanted, model.layout)
+
+    native = {name: arrays.parameter(v) for name, v in values.items()}
+    inputs = native, arrays.state(initial), arrays.trajectory(targets)
+    loss, by_parameter = Compiled(objective, arrays.compute, gradient_of="parameters")(*inputs)
+    _, by_state = Compiled(objective, arrays.compute, gradient_of="state")(*inputs)
+    gradients = {name: arrays.numpy(g) for name, g in by_parameter.items()}
+    return float(arrays.compute.native(loss)), gradients, arrays.numpy(by_state)
+
+
+_GRADIENTS = {"legacy": _legacy_gradients, "phiml": _phiml_gradients}
+
+
+class Stencils:
+    """Advection and diffusion of one side, from and to numpy: (batch, axis, *space)."""
+
+    def __init__(self, side: str, grid: Grid, precision: str = "float64", device: str = "cpu") -> None:
+        self.grid = grid
+        self.layout = FieldLayout((FieldSpec("velocity", vector=True),), grid.axes)
+        self.arrays = arrays_of(side, self.layout, precision, device)
+        self.native = module(side, "stencils")
+        self._scope = {"legacy": nullcontext, "phiml": getattr(self.arrays.compute, "scope", None)}[side]
+
+    def advect(
+        self, quantity: NDArray[Any], velocity: NDArray[Any], dt: float, boundary: Boundary
+    ) -> NDArray[Any]:
+        """One semi-Lagrangian step."""
+        with self._scope():
+            q, v = self.arrays.state(quantity), self.arrays.state(velocity)
+            return self.arrays.numpy(self.native.advect(q, v, dt, self.grid, boundary))
+
+    def diffuse(
+        self,
+        quantity: NDArray[Any],
+        coefficient: NDArray[Any] | float,
+        dt: float,
+        boundary: Boundary,
+        substeps: int = 1,
+    ) -> NDArray[Any]:
+        """Explicit diffusion."""
+        with self._scope():
+            q, c = self.arrays.state(quantity), self.arrays.parameter(coefficient)
+            return self.arrays.numpy(self.native.diffuse(q, c, dt, self.grid, boundary, substeps=substeps))
+
+
+def box(*resolution: int) -> Grid:
+    """A box whose axes differ in size and spacing."""
+    return Grid.of(**{a: (s, n) for a, s, n in zip(AXES, SIZES, resolution, strict=False)})

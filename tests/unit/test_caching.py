@@ -1,0 +1,220 @@
+"""Caches of trajectories: made once, valid for exactly one source, made anew with one warning."""
+
+from __future__ import annotations
+
+import logging
+import os
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+
+from hyco.errors import DataError
+from hyco.problem.fields import FieldLayout, FieldSpec
+from hyco.problem.grid import Grid
+from hyco.storage.caching import CacheEntry, TrajectoryCache, checksum
+from hyco.storage.hdf5 import simulation_path, write_trajectory
+
+GRID = Grid.of(x=(3.0, 6), y=(2.0, 4))
+LAYOUT = FieldLayout((FieldSpec("velocity", vector=True),), GRID.axes)
+
+
+class NumpyFormat:
+    """Cache entries as `.npz` files."""
+
+    suffix = ".npz"
+
+    def write(self, path: Path, entry: CacheEntry) -> None:
+        """All of it."""
+        path.parent.mkdir(parents=True, exist_ok=True)
+        np.savez(path, array=entry.array, facts=np.array([entry.fingerprint, entry.checksum]))
+
+    def read(self, path: Path) -> CacheEntry:
+        """All of it; ValueError when it is none."""
+        try:
+            with np.load(path) as content:
+                fingerprint, total = content["facts"].tolist()
+                return CacheEntry(content["array"], fingerprint, total)
+        except Exception as error:
+            raise ValueError("not a cache") from error
+
+    def read_fingerprint(self, path: Path) -> str:
+        """The fingerprint."""
+        return self.read(path).fingerprint
+
+
+def write_simulation(folder: Path, number: int, seed: int = 0) -> NDArray[np.float64]:
+    """A random trajectory on disk."""
+    array = np.random.default_rng([seed, number]).standard_normal((2, 5, *GRID.resolution))
+    write_trajectory(
+        simulation_path(folder, number),
+        array,
+        grid=GRID,
+        layout=LAYOUT,
+        dt=0.5,
+        equation="burgers",
+        parameters={},
+        fingerprint=f"settings {seed}",
+    )
+    return array
+
+
+@pytest.fixture
+def cache(tmp_path: Path) -> TrajectoryCache:
+    """Caches of three trajectories in double precision."""
+    for number in range(3):
+        write_simulation(tmp_path / "data", number)
+    return TrajectoryCache(tmp_path / "data", tmp_path / "cache", GRID, LAYOUT, 0.5, "float64", NumpyFormat())
+
+
+def warnings_of(caplog: pytest.LogCaptureFixture) -> list[str]:
+    """The warnings so far."""
+    return [r.getMessage() for r in caplog.records if r.levelno >= logging.WARNING]
+
+
+def poison(cache: TrajectoryCache, number: int) -> None:
+    """Replace what a valid cache holds, checksum and all, so that reading it shows."""
+    entry = cache.format.read(cache.path(number))
+    array = np.full_like(entry.array, 7.0)
+    cache.format.write(cache.path(number), replace(entry, array=array, checksum=checksum(array)))
+
+
+def test_the_first_load_makes_a_cache_and_the_second_reads_it(cache: TrajectoryCache) -> None:
+    expected = write_simulation(cache.data_dir, 1)
+    assert not cache.is_cached(1)
+    assert np.array_equal(cache.load(1), expected)
+    assert cache.is_cached(1) and not cache.is_cached(0)
+    poison(cache, 1)
+    assert np.all(cache.load(1) == 7.0)
+
+
+def test_a_trajectory_is_cached_in_the_precision_asked_for(cache: TrajectoryCache) -> None:
+    single = replace(cache, precision="float32")
+    array = single.load(0)
+    assert array.dtype == np.float32 and array.flags.c_contiguous
+    assert np.array_equal(array, cache.load(0).astype(np.float32))
+
+
+def test_facts_come_without_loading(cache: TrajectoryCache) -> None:
+    assert cache.frames(2) == 5 and cache.nbytes(2) == 2 * 5 * 24 * 8
+    assert replace(cache, precision="float32").nbytes(2) == 2 * 5 * 24 * 4
+    assert not cache.cache_dir.exists()
+    assert cache.path(2) == cache.cache_dir / "sim_000002.npz"
+
+
+def touched(cache: TrajectoryCache) -> TrajectoryCache:
+    """The same trajectory, written again later."""
+    os.utime(simulation_path(cache.data_dir, 0), ns=(1, 1))
+    return cache
+
+
+def rewritten(cache: TrajectoryCache) -> TrajectoryCache:
+    """Another trajectory in the same place, as old as the first one."""
+    path = simulation_path(cache.data_dir, 0)
+    before = path.stat()
+    write_simulation(cache.data_dir, 0, seed=1)
+    os.utime(path, ns=(before.st_atime_ns, before.st_mtime_ns))
+    return cache
+
+
+def other_precision(cache: TrajectoryCache) -> TrajectoryCache:
+    """The same folder in single precision."""
+    return replace(cache, precision="float32")
+
+
+@pytest.mark.parametrize("change", [touched, rewritten, other_precision])
+@pytest.mark.parametrize("prepared", [True, False])
+def test_a_stale_cache_is_made_anew_with_one_warning(
+    cache: TrajectoryCache, caplog: pytest.LogCaptureFixture, change: object, prepared: bool
+) -> None:
+    cache.load(0)
+    poison(cache, 0)
+    cache = change(cache)  # type: ignore[operator]
+    assert not cache.is_cached(0)
+    if prepared:
+        cache.prepare([0])
+    assert not np.any(cache.load(0) == 7.0) and cache.is_cached(0)
+    cache.load(0)
+    (warning,) = warnings_of(caplog)
+    assert "sim_000000.npz" in warning and "stale" in warning
+
+
+@pytest.mark.parametrize("damage", ["value", "cut", "empty"])
+@pytest.mark.parametrize("prepared", [True, False])
+def test_a_damaged_cache_is_made_anew_with_one_warning(
+    cache: TrajectoryCache, caplog: pytest.LogCaptureFixture, damage: str, prepared: bool
+) -> None:
+    expected = cache.load(0).copy()
+    path = cache.path(0)
+    if damage == "value":
+        entry = cache.format.read(path)
+        entry.array[0, 0, 0, 0] += 1.0
+        cache.format.write(path, entry)
+    else:
+        path.write_bytes(path.read_bytes()[:100] if damage == "cut" else b"")
+    if prepared:
+        cache.prepare([0])
+    assert np.array_equal(cache.load(0), expected)
+    assert np.array_equal(cache.load(0), expected)
+    (warning,) = warnings_of(caplog)
+    assert "sim_000000.npz" in warning and "made anew" in warning
+
+
+def test_prepare_makes_what_is_missing_and_says_what_was_there(
+    cache: TrajectoryCache, caplog: pytest.LogCaptureFixture
+) -> None:
+    cache.load(1)
+    poison(cache, 1)
+    with caplog.at_level(logging.INFO, "hyco.data"):
+        cache.prepare([0, 1, 1, 2])
+    assert [cache.is_cached(i) for i in range(3)] == [True] * 3
+    assert np.all(cache.load(1) == 7.0)
+    assert "1 of 3 trajectories are loaded from the cache" in caplog.text and "caching 2" in caplog.text
+    assert not warnings_of(caplog)
+
+
+def test_workers_make_the_same_caches_as_one_process(cache: TrajectoryCache) -> None:
+    replace(cache, workers=2).prepare([0, 1, 2])
+    for number in range(3):
+        assert cache.is_cached(number)
+        assert np.array_equal(cache.load(number), write_simulation(cache.data_dir.parent / "again", number))
+
+
+def test_workers_start_only_when_their_memory_allows_it(
+    cache: TrajectoryCache, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(*args: object, **options: object) -> None:
+        raise AssertionError("a worker was started")
+
+    monkeypatch.setattr("hyco.storage.caching.ProcessPoolExecutor", refuse)
+    replace(cache, workers=4, limit_bytes=3 * cache.nbytes(0)).prepare([0, 1, 2])
+    assert cache.is_cached(2)
+    for number in range(3):
+        cache.path(number).unlink()
+    with pytest.raises(AssertionError, match="a worker was started"):
+        replace(cache, workers=4, limit_bytes=6 * cache.nbytes(0)).prepare([0, 1, 2])
+
+
+def test_a_broken_trajectory_is_an_error_and_leaves_no_cache(cache: TrajectoryCache) -> None:
+    path = simulation_path(cache.data_dir, 0)
+    path.write_bytes(path.read_bytes()[:-200])
+    with pytest.raises(DataError, match=r"sim_000000\.h5"):
+        cache.load(0)
+    with pytest.raises(DataError, match=r"sim_000009\.h5.*no such file"):
+        cache.prepare([1, 9])
+    assert not cache.path(0).exists()
+
+
+def test_a_trajectory_of_another_problem_is_refused(cache: TrajectoryCache) -> None:
+    with pytest.raises(DataError, match="time step"):
+        replace(cache, dt=0.25).load(0)
+
+
+def test_a_checksum_sees_every_bit_and_not_the_memory_order(rng: np.random.Generator) -> None:
+    array = rng.standard_normal((3, 4))
+    assert checksum(np.asfortranarray(array)) == checksum(array)
+    flipped = array.copy()
+    flipped.view(np.uint64)[2, 3] ^= 1
+    assert checksum(flipped) != checksum(array)
