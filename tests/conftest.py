@@ -78,7 +78,7 @@ def _mode(item: pytest.Item) -> str | None:
     if BOTH_SIDES in item.path.parents:
         return "hybrid"
     params = item.callspec.params if isinstance(item, pytest.Function) and hasattr(item, "callspec") else {}
-    return params.get("side")
+    return params["seen"].mode if "seen" in params else params.get("side")
 
 
 def _marked_with(metafunc: pytest.Metafunc, argument: str) -> bool:

@@ -71,16 +71,20 @@ def tiny(folder: Path, overrides: Sequence[str] = (), *, domain: Mapping[str, An
     )
 
 
-def write_data(config: Config) -> None:
-    """Simulate the experiment's trajectories with the legacy model, whatever mode is in force."""
+def write_data(config: Config, noise: float = 0.0) -> None:
+    """Simulate the experiment's trajectories with the legacy model, whatever mode is in force.
+
+    `noise` is added to every value, so that no coefficient explains the data to the last digit.
+    """
     with use_mode("legacy"):
         model = Factory(config).physical_model()
     for number in range(config.data.num_simulations):
         rng = stream(config.general.seed, "simulations", number)
         state = model.arrays.numpy(model.initial_state(1, rng=rng))
+        frames = model.predict(state, config.data.trajectory_length - 1)[0]
         write_trajectory(
             simulation_path(config.data.data_dir, number),
-            model.predict(state, config.data.trajectory_length - 1)[0],
+            frames + noise * np.random.default_rng(number).standard_normal(frames.shape),
             grid=config.grid,
             layout=config.layout,
             dt=model.dt,

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from contextlib import nullcontext
+from contextlib import AbstractContextManager, nullcontext
+from dataclasses import dataclass
 from importlib import import_module
 from typing import Any
 
@@ -12,8 +13,9 @@ import torch
 from numpy.typing import NDArray
 from phiml import math
 
+from hyco.compat.adapters import adapt
 from hyco.interfaces import Arrays
-from hyco.migration.registry import resolve, use_mode
+from hyco.migration.registry import implementations, resolve, use_mode
 from hyco.phiml.device import Compiled
 from hyco.problem.fields import FieldLayout, FieldSpec
 from hyco.problem.grid import AXES, Boundary, Grid
@@ -39,6 +41,11 @@ def module(side: str, name: str) -> Any:
 def arrays_of(side: str, layout: FieldLayout, precision: str = "float64", device: str = "cpu") -> Any:
     """The numpy border of a side."""
     return module(side, "tensors").NativeArrays(layout, module(side, "device").Compute(device, precision))
+
+
+def scope(arrays: Any) -> AbstractContextManager[Any]:
+    """Where native tensors can be computed with in full precision; PhiML needs one."""
+    return getattr(arrays.compute, "scope", nullcontext)()
 
 
 def taken(tensor: Any, arrays: Arrays, layout: FieldLayout) -> Snapshot:
@@ -111,13 +118,12 @@ class Stencils:
         self.layout = FieldLayout((FieldSpec("velocity", vector=True),), grid.axes)
         self.arrays = arrays_of(side, self.layout, precision, device)
         self.native = module(side, "stencils")
-        self._scope = {"legacy": nullcontext, "phiml": getattr(self.arrays.compute, "scope", None)}[side]
 
     def advect(
         self, quantity: NDArray[Any], velocity: NDArray[Any], dt: float, boundary: Boundary
     ) -> NDArray[Any]:
         """One semi-Lagrangian step."""
-        with self._scope():
+        with scope(self.arrays):
             q, v = self.arrays.state(quantity), self.arrays.state(velocity)
             return self.arrays.numpy(self.native.advect(q, v, dt, self.grid, boundary))
 
@@ -130,7 +136,7 @@ class Stencils:
         substeps: int = 1,
     ) -> NDArray[Any]:
         """Explicit diffusion."""
-        with self._scope():
+        with scope(self.arrays):
             q, c = self.arrays.state(quantity), self.arrays.parameter(coefficient)
             return self.arrays.numpy(self.native.diffuse(q, c, dt, self.grid, boundary, substeps=substeps))
 
@@ -138,3 +144,33 @@ class Stencils:
 def box(*resolution: int) -> Grid:
     """A box whose axes differ in size and spacing."""
     return Grid.of(**{a: (s, n) for a, s, n in zip(AXES, SIZES, resolution, strict=False)})
+
+
+@dataclass(frozen=True)
+class Seen:
+    """One implementation of a component: its side and name, and the side through whose interface it is seen."""
+
+    side: str
+    name: str
+    through: str
+
+    @property
+    def mode(self) -> str:
+        """The test mode it belongs to."""
+        return self.side if self.side == self.through else "hybrid"
+
+    def __str__(self) -> str:
+        """`phiml-burgers`, or `phiml-burgers-in-legacy` behind an adapter."""
+        return f"{self.side}-{self.name}" + (f"-in-{self.through}" if self.mode == "hybrid" else "")
+
+    def adapted(self, component: Any, precision: str = "float64") -> Any:
+        """A component of this side, behind an adapter where it is seen from the other one."""
+        layout = component.layout if hasattr(component, "layout") else component.model.layout
+        return adapt(component, self.through, lambda side: arrays_of(side, layout, precision))
+
+
+def registered(component: str) -> list[Seen]:
+    """Every implementation of a component on both sides, plain and behind an adapter."""
+    return [
+        Seen(side, name, through) for side in SIDES for name in implementations(component, side) for through in SIDES
+    ]

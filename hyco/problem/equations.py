@@ -82,10 +82,10 @@ def substeps_needed(coefficient: float, grid: Grid, dt: float) -> int:
 def _random_velocity(
     grid: Grid, layout: FieldLayout, batch: int, rng: np.random.Generator
 ) -> NDArray[np.float64]:
-    """Smooth random velocities whose root mean square is 1.5 length units per time unit of the box / 100."""
-    scale = 1.5 * max(grid.size) / 100.0
+    """Smooth random velocities whose root mean square crosses a hundredth of the box in a unit of time."""
+    scale = max(grid.size) / 100.0
     components = len(layout.components)
-    return scale * smooth_random_field(grid, (batch, components), rng, modes=4)
+    return scale * smooth_random_field(grid, (batch, components), rng, modes=3)
 
 
 BURGERS = Equation(

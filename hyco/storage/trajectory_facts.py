@@ -77,10 +77,11 @@ def check_finite(path: Path, array: NDArray[Any], layout: FieldLayout) -> None:
     frame_first = np.moveaxis(finite, 1, 0)
     frame, component, *cell = (int(i) for i in np.argwhere(~frame_first)[0])
     place = ", ".join(f"{a}={i}" for a, i in zip(layout.axes, cell, strict=True))
+    bad = int(finite.size - finite.sum())
     raise DataError(
-        f"{path}: expected finite values, got {array[(component, frame, *cell)]} in "
-        f"{layout.components[component]} of frame {frame} at cell ({place}), and "
-        f"{int(finite.size - finite.sum()) - 1} more. Lower model.physical.dt if the simulation diverged, "
+        f"{path}: expected finite values, but {bad} of {finite.size} are not, the first one "
+        f"({array[(component, frame, *cell)]}) in {layout.components[component]} of frame {frame} at cell "
+        f"({place}). Lower model.physical.dt if the simulation diverged, "
         "then delete the file and run `hyco generate`."
     )
 

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from numpy.typing import NDArray
 
 from hyco.migration.registry import use_mode
 from hyco.testing import assert_equivalent
@@ -21,10 +22,12 @@ LONG = [
 ]
 
 
-def outcomes(folder: Path, overrides: list[str], domain: dict[str, object]) -> tuple[Outcome, Outcome]:
+def outcomes(
+    folder: Path, overrides: list[str], domain: dict[str, object], noise: float = 0.0
+) -> tuple[Outcome, Outcome]:
     """The same experiment in pure legacy and in pure phiml mode."""
     config = tiny(folder, [*LONG, *overrides], domain=domain)
-    write_data(config)
+    write_data(config, noise)
     results = []
     for side in SIDES:
         with use_mode(side):
@@ -53,37 +56,52 @@ def test_a_synthetic_fit_with_normalisation(tmp_path: Path) -> None:
     assert_equivalent(legacy.weights, phiml.weights, "weights of a synthetic fit")
 
 
-PHYSICAL = ["general.mode=physical", "trainer.physical.epochs=2", "trainer.physical.solve.max_iterations=25"]
-EXACT = ["trainer.physical.solve.rel_tol=1e-15", "trainer.physical.solve.abs_tol=1e-15"]
+PHYSICAL = ["general.mode=physical", "trainer.physical.solve.abs_tol=0.0", "trainer.physical.solve.rel_tol=0.0"]
+KINDS = {
+    "field": ["trainer.physical.epochs=2", "trainer.physical.solve.max_iterations=6"],
+    "smooth field": ["trainer.physical.smoothness=1e-3", "trainer.physical.solve.max_iterations=10"],
+    "scalar": [
+        "model.physical.parameters.diffusion_coeff={type: scalar, value: 0.12}",
+        "trainer.physical.solve.max_iterations=3",
+    ],
+}
 
 
 @pytest.mark.parametrize("domain", [LINE, PLANE], ids=["1d", "2d"])
-@pytest.mark.parametrize("kind", ["field", "scalar"])
+@pytest.mark.parametrize("kind", KINDS)
 def test_a_physical_fit(tmp_path: Path, domain: dict[str, object], kind: str) -> None:
-    """A coefficient that starts uniform, where every face is a tie."""
-    value = ["model.physical.parameters.diffusion_coeff={type: scalar, value: 0.12}"] if kind == "scalar" else []
-    legacy, phiml = outcomes(tmp_path, [*PHYSICAL, *EXACT, *value], domain)
+    """From a uniform coefficient, where every face is a tie; it ends on its way, not where rounding decides."""
+    legacy, phiml = outcomes(tmp_path, [*PHYSICAL, *KINDS[kind]], domain, noise=0.02)
     assert legacy.counts() == phiml.counts()
-    assert legacy.records[0]["iterations"] > (2 if kind == "scalar" else 10)
-    assert legacy.records[-1]["train_loss"] < 1e-2 * legacy.records[0]["initial_loss"]
+    assert all(r["status"] == "stopped" for r in legacy.records)
+    assert legacy.records[-1]["train_loss"] < 0.9 * legacy.records[0]["initial_loss"]
     assert_equivalent(legacy.losses(), phiml.losses(), "losses of a physical fit")
     assert_equivalent(legacy.parameters, phiml.parameters, "parameters of a physical fit")
     assert_equivalent(legacy.predictions, phiml.predictions, "predictions of a physical fit")
 
 
-def test_a_physical_fit_in_single_precision_finds_the_same_coefficient(tmp_path: Path) -> None:
-    legacy, phiml = outcomes(tmp_path, [*PHYSICAL, "trainer.precision=float32"], LINE)
+def test_a_physical_fit_in_single_precision(tmp_path: Path) -> None:
+    legacy, phiml = outcomes(tmp_path, [*PHYSICAL, *KINDS["field"], "trainer.precision=float32"], LINE, noise=0.02)
     assert_equivalent(legacy.parameters, phiml.parameters, "parameters of a physical fit")
 
 
-def test_a_physical_fit_recovers_the_truth(tmp_path: Path) -> None:
-    config = tiny(tmp_path, [*LONG, *PHYSICAL, *EXACT, "trainer.physical.solve.max_iterations=200"])
+def faces(coefficient: NDArray[np.float64]) -> NDArray[np.float64]:
+    """What the data can tell of a coefficient: the smaller value on both sides of each face of a ring."""
+    return np.minimum(coefficient, np.roll(coefficient, 1)) if coefficient.ndim else coefficient
+
+
+@pytest.mark.parametrize("kind", ["field", "scalar"])
+@pytest.mark.parametrize("side", SIDES)
+def test_a_physical_fit_recovers_the_truth(tmp_path: Path, side: str, kind: str) -> None:
+    """From a start whose valley holds the truth: faces that turn from one cell to the other make several."""
+    limits = ["trainer.physical.solve.max_iterations=200", "trainer.physical.solve.abs_tol=1e-13"]
+    guess = ["trainer.physical.learnable_parameters=[{name: diffusion_coeff, initial_guess: 0.15}]"]
+    config = tiny(tmp_path, [*LONG, *PHYSICAL, *KINDS[kind], *limits, *guess])
     write_data(config)
-    truth = config.true_parameters()["diffusion_coeff"]
-    for side in SIDES:
-        with use_mode(side):
-            found = train(config).parameters["diffusion_coeff"]
-        assert np.linalg.norm(found - truth) < 0.05 * np.linalg.norm(0.25 - truth)
+    truth = np.asarray(config.true_parameters()["diffusion_coeff"])
+    with use_mode(side):
+        found = train(config).parameters["diffusion_coeff"]
+    assert np.abs(faces(found) - faces(truth)).max() < 1e-6 * np.abs(0.15 - truth).max()
 
 
 HYBRID = [

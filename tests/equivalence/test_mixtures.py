@@ -57,9 +57,7 @@ def test_every_mixture_trains_as_pure_legacy_does(
     config, expected = reference(mode)
     components = dict(zip(NEEDED[mode], sides, strict=True))
     with use_mode("hybrid", components):
-        assert {row.component: row.mode for row in choices(config)} | components == components | {
-            row.component: row.mode for row in choices(config)
-        }
+        assert all(row.mode == components[row.component] for row in choices(config) if row.component in components)
         found = train(config)
     assert found.counts() == expected.counts()
     kind = {"hybrid": "hybrid run", "synthetic": "synthetic fit", "physical": "physical fit"}[mode]

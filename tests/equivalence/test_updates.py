@@ -12,7 +12,7 @@ from hyco.interfaces import Batch, TrainingState
 from hyco.problem.grid import Grid
 from hyco.testing import assert_equivalent
 from tests.cases import layout_with_static, smooth_states
-from tests.sides import OTHER, SIDES, arrays_of, implementation, module
+from tests.sides import OTHER, SIDES, arrays_of, implementation, module, scope
 
 GRID = Grid.of(x=(4.0, 8), y=(3.0, 12))
 LAYOUT = layout_with_static(GRID.axes)
@@ -28,7 +28,8 @@ def arrays(seed: int, frames: int) -> NDArray[np.float64]:
 def test_the_loss_is_the_mean_square_over_predicted_frames_and_dynamic_fields(side: str, precision: str) -> None:
     rollout, targets = arrays(0, STEPS + 1), arrays(10, STEPS)
     native = arrays_of(side, LAYOUT, precision)
-    loss = module(side, "losses").rollout_loss(native.trajectory(rollout), native.trajectory(targets), LAYOUT)
+    with scope(native):
+        loss = module(side, "losses").rollout_loss(native.trajectory(rollout), native.trajectory(targets), LAYOUT)
     found = float(native.numpy(loss))
     expected = float(np.mean((rollout[:, [0, 1, 3], 1:] - targets[:, [0, 1, 3]]) ** 2))
     assert_equivalent(expected, found, "loss", precision=precision)
@@ -115,6 +116,11 @@ def test_without_decay_there_is_none(side: str) -> None:
     assert max(np.abs(plain[name] - decayed[name]).max() for name in plain) > 1e-4
 
 
+def averages(learner: Any) -> dict[str, NDArray[Any]]:
+    """Adam's running averages.  Not its count of steps, whose type is up to PyTorch."""
+    return {name: a for name, a in learner.moments().items() if not name.endswith(".step")}
+
+
 @pytest.mark.parametrize("side", SIDES)
 def test_a_training_goes_on_on_the_other_side(side: str, precision: str) -> None:
     """The state of one side, restored on the other one, gives the same next updates."""
@@ -127,7 +133,7 @@ def test_a_training_goes_on_on_the_other_side(side: str, precision: str) -> None
             learner.set_learning_rate(0.003)
             learner.update(batch(learner.mode, number, precision))
     assert_equivalent(whole.weights(), moved.weights(), "updated weights")
-    assert_equivalent(whole.moments(), moved.moments(), "adam moments")
+    assert_equivalent(averages(whole), averages(moved), "adam moments")
 
 
 @pytest.mark.parametrize("side", SIDES)

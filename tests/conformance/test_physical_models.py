@@ -1,0 +1,226 @@
+"""What every physical model promises, plain and behind an adapter."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from hyco.errors import CheckpointError, ConfigError
+from hyco.migration.registry import implementations
+from tests.cases import CASES, Case
+from tests.sides import OTHER, SIDES, Seen, registered, taken
+
+CASES_OF = {case.equation: [c for c in CASES if c.equation == case.equation] for case in CASES}
+models = pytest.mark.parametrize("seen", registered("physical_model"), ids=str)
+STEPS = 3
+
+
+def case_of(seen: Seen) -> Case:
+    """A case in the plane with a coefficient field."""
+    return next(c for c in CASES_OF[seen.name] if c.grid.rank == 2 and c.coefficient == "field")
+
+
+def build(seen: Seen, precision: str = "float64", **changes: Any) -> Any:
+    return seen.adapted(case_of(seen).model(seen.side, precision, **changes), precision)
+
+
+def numpy_of(model: Any, tensor: Any) -> Any:
+    return taken(tensor, model.arrays, model.layout).values
+
+
+def states(model: Any, seen: Seen, batch: int = 2) -> Any:
+    return model.arrays.state(case_of(seen).states(batch))
+
+
+def test_every_equation_that_is_registered_has_cases_here() -> None:
+    assert set(implementations("physical_model")) == set(CASES_OF)
+
+
+@models
+def test_it_says_what_it_is(seen: Seen) -> None:
+    model, case = build(seen), case_of(seen)
+    assert model.mode == seen.through and model.name == seen.name
+    assert model.grid == case.grid and model.layout == case.layout and model.dt == case.dt
+    assert model.suffix == {"legacy": ".pth", "phiml": ".phiml"}[seen.side]
+
+
+@models
+def test_states_have_the_dims_and_names_of_the_layout(seen: Seen) -> None:
+    model, case = build(seen), case_of(seen)
+    initial = model.initial_state(3, rng=np.random.default_rng(0))
+    state = taken(initial, model.arrays, model.layout)
+    assert state.dims == ("batch", "field", "x", "y") and state.names == {"field": case.layout.components}
+    assert state.values.shape == (3, 2, *case.grid.resolution)
+    step = taken(model.step(initial), model.arrays, model.layout)
+    assert (step.dims, step.names, step.values.shape) == (state.dims, state.names, state.values.shape)
+    rollout = taken(model.rollout(initial, STEPS), model.arrays, model.layout)
+    assert rollout.dims == ("batch", "field", "time", "x", "y") and rollout.names == state.names
+    assert rollout.values.shape == (3, 2, STEPS + 1, *case.grid.resolution)
+
+
+@models
+def test_initial_states_follow_the_generator(seen: Seen) -> None:
+    model = build(seen)
+    first, again, other = (
+        numpy_of(model, model.initial_state(2, rng=np.random.default_rng(s))) for s in (0, 0, 1)
+    )
+    assert np.array_equal(first, again) and not np.array_equal(first, other)
+
+
+@models
+def test_a_rollout_is_its_initial_state_and_one_step_after_the_other(seen: Seen) -> None:
+    model = build(seen)
+    state = states(model, seen)
+    rollout = numpy_of(model, model.rollout(state, STEPS))
+    assert np.array_equal(rollout[:, :, 0], case_of(seen).states(2))
+    for frame in range(1, STEPS + 1):
+        state = model.step(state)
+        assert np.array_equal(rollout[:, :, frame], numpy_of(model, state))
+    assert np.array_equal(rollout, model.predict(case_of(seen).states(2), STEPS))
+
+
+@models
+def test_no_steps_give_the_initial_state_alone(seen: Seen) -> None:
+    assert np.array_equal(build(seen).predict(case_of(seen).states(2), 0)[:, :, 0], case_of(seen).states(2))
+
+
+@models
+def test_a_step_leaves_its_input_alone(seen: Seen) -> None:
+    model = build(seen)
+    state = states(model, seen)
+    before = numpy_of(model, state).copy()
+    model.step(state), model.rollout(state, 2)
+    assert np.array_equal(numpy_of(model, state), before)
+
+
+@models
+def test_members_of_a_batch_do_not_see_each_other(seen: Seen) -> None:
+    model, together = build(seen), case_of(seen).states(3)
+    alone = np.concatenate([model.predict(together[i : i + 1], STEPS) for i in range(3)])
+    assert np.abs(model.predict(together, STEPS) - alone).max() < 1e-14
+
+
+@models
+def test_computation_is_in_the_precision_asked_for(seen: Seen, precision: str) -> None:
+    model = build(seen, precision)
+    assert model.predict(case_of(seen).states(1), 1).dtype == precision
+    for value in model.parameters.values():
+        assert numpy_of(model, value).dtype == precision
+    other = {"float32": np.float64, "float64": np.float32}[precision]
+    assert model.predict(case_of(seen).states(1).astype(other), 1).dtype == precision
+
+
+@models
+def test_parameters_given_to_a_step_replace_those_in_force_for_that_step(seen: Seen) -> None:
+    model, case = build(seen), case_of(seen)
+    changed = {name: 0.3 * np.asarray(v) for name, v in case.parameters().items()}
+    native = {name: model.arrays.parameter(v) for name, v in changed.items()}
+    state = states(model, seen)
+    plain, given = numpy_of(model, model.step(state)), numpy_of(model, model.step(state, native))
+    assert np.abs(plain - given).max() > 1e-4
+    assert np.array_equal(numpy_of(model, model.step(state)), plain)
+    assert np.array_equal(numpy_of(model, model.rollout(state, 1, native))[:, :, 1], given)
+    model.assign(changed)
+    assert np.array_equal(numpy_of(model, model.step(state)), given)
+
+
+@models
+def test_the_parameters_handed_out_are_not_the_models_own(seen: Seen) -> None:
+    model = build(seen)
+    model.parameters.clear()
+    assert set(model.parameters) == set(case_of(seen).parameters())
+
+
+@models
+def test_assigned_values_come_back(seen: Seen) -> None:
+    model, case = build(seen), case_of(seen)
+    for value in (0.1 * case.limit, np.full(case.grid.resolution, 0.2 * case.limit)):
+        model.assign({"diffusion_coeff": value})
+        found = taken(model.parameters["diffusion_coeff"], model.arrays, model.layout)
+        assert found.dims == ("x", "y")[: np.ndim(value)] and np.array_equal(found.values, value)
+    assert model.bounds("diffusion_coeff") == (0.0, case.limit)
+
+
+BAD = {
+    "unknown": ({"difusion_coeff": 0.1}, "has no parameter 'difusion_coeff'. Did you mean 'diffusion_coeff'?"),
+    "misshapen": ({"diffusion_coeff": np.zeros((3, 3))}, r"one value per cell \(12, 10\), got shape \(3, 3\)"),
+    "not finite": ({"diffusion_coeff": np.nan}, "must be finite"),
+    "too small": ({"diffusion_coeff": -0.1}, "at least 0, but goes down to -0.1"),
+    "unstable": ({"diffusion_coeff": 1e3}, "unstable.*substeps"),
+}
+
+
+@models
+@pytest.mark.parametrize(("values", "says"), BAD.values(), ids=BAD)
+def test_values_that_cannot_be_are_refused_and_change_nothing(seen: Seen, values: Any, says: str) -> None:
+    model = build(seen)
+    before = numpy_of(model, model.parameters["diffusion_coeff"]).copy()
+    with pytest.raises(ConfigError, match=says):
+        model.assign(values)
+    assert np.array_equal(numpy_of(model, model.parameters["diffusion_coeff"]), before)
+
+
+@pytest.mark.parametrize("side", SIDES)
+@pytest.mark.parametrize("name", implementations("physical_model"))
+def test_a_model_without_its_parameters_is_refused(side: str, name: str) -> None:
+    case = CASES_OF[name][0]
+    cls = type(case.model(side))
+    with pytest.raises(ConfigError, match="needs the parameter 'diffusion_coeff'"):
+        cls(case.grid, case.dt, {})
+    with pytest.raises(ValueError, match="no field pressure"):
+        cls(case.grid, case.dt, case.parameters(), boundaries={"pressure": "zero"})
+
+
+# ------------------------------------------------------------------------------------------- checkpoints
+
+
+@models
+def test_what_was_saved_is_loaded(seen: Seen, tmp_path: Path, precision: str) -> None:
+    first, second, case = build(seen, precision), build(seen, precision), case_of(seen)
+    first.assign({"diffusion_coeff": 0.37 * np.asarray(case.value("diffusion_coeff"))})
+    path = tmp_path / f"model{first.suffix}"
+    first.save(path)
+    before = path.read_bytes()
+    second.load(path)
+    for name in first.parameters:
+        a, b = (numpy_of(m, m.parameters[name]) for m in (first, second))
+        assert a.dtype == b.dtype and np.array_equal(a, b)
+    assert np.array_equal(*(m.predict(case.states(1), 2) for m in (first, second)))
+    assert path.read_bytes() == before and len(list(tmp_path.iterdir())) == 1
+
+
+@models
+def test_a_checkpoint_of_another_shape_is_refused_by_name(seen: Seen, tmp_path: Path) -> None:
+    model, case = build(seen), case_of(seen)
+    other = Case(case.equation, (6, 8), "field", case.boundary).model(seen.side)
+    path = tmp_path / f"other{model.suffix}"
+    other.save(path)
+    before = numpy_of(model, model.parameters["diffusion_coeff"]).copy()
+    with pytest.raises(CheckpointError, match=r"diffusion_coeff: expected shape \(12, 10\), found \(6, 8\)"):
+        model.load(path)
+    assert np.array_equal(numpy_of(model, model.parameters["diffusion_coeff"]), before)
+
+
+@models
+@pytest.mark.parametrize("damage", ["missing", "empty", "cut", "text"])
+def test_a_damaged_or_missing_checkpoint_is_refused(seen: Seen, tmp_path: Path, damage: str) -> None:
+    model = build(seen)
+    path = tmp_path / f"model{model.suffix}"
+    if damage != "missing":
+        model.save(path)
+        whole = path.read_bytes()
+        path.write_bytes({"empty": b"", "cut": whole[: len(whole) // 2], "text": b"hello " * 50}[damage])
+    with pytest.raises(CheckpointError, match=rf"model\{model.suffix}"):
+        model.load(path)
+
+
+@pytest.mark.parametrize("side", SIDES)
+def test_a_checkpoint_of_the_other_side_is_refused(side: str, tmp_path: Path) -> None:
+    case = CASES[0]
+    path = tmp_path / "model"
+    case.model(OTHER[side]).save(path)
+    with pytest.raises(CheckpointError, match="not a readable"):
+        case.model(side).load(path)
