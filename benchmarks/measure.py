@@ -76,7 +76,7 @@ class Timed:
                 self.compare(outcome(result))
         self.benchmark.extra_info["warmup"] = seconds
         expected = seconds[-1] if seconds else SHORTEST
-        self.benchmark.pedantic(
+        self.benchmark.pedantic(  # type: ignore[no-untyped-call]
             run,
             setup=None if setup is None else lambda: ((setup(),), {}),
             rounds=rounds or max(self.size.rounds, min(MOST_ROUNDS, int(self.size.seconds / expected))),
@@ -91,7 +91,7 @@ class Timed:
                 scale, error = np.max(np.abs(value)), np.max(np.abs(np.subtract(found[name], value)))
                 assert 0 < scale < np.inf, f"{self.scenario}: {name} of {mode} says nothing: {value}"
                 assert error <= AGREEMENT * scale, (
-                    f"{self.scenario}: {self.mode} and {mode} did different work: {name} differs by {error:g} "
-                    f"where its largest value is {scale:g}. Their times cannot be compared."
+                    f"{self.scenario}: {self.mode} and {mode} did different work: {name} differs by "
+                    f"{error:g} where its largest value is {scale:g}. Their times cannot be compared."
                 )
         known[self.mode] = found

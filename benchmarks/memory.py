@@ -44,7 +44,7 @@ def peak_mb() -> float:
 
 
 def train_in_process(config: Config) -> Run:
-    """Train as `config` says in a fresh interpreter; raises RuntimeError with its last words when it fails."""
+    """Train as `config` says in a fresh interpreter; RuntimeError with its last words when it fails."""
     path = config.output_dir / "benchmark.yaml"
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_text(config.to_yaml(), encoding="utf-8")

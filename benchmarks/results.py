@@ -31,8 +31,8 @@ class Timing:
     @classmethod
     def of(cls, stats: Mapping[str, Any], extra: Mapping[str, Any]) -> Timing:
         """From pytest-benchmark's statistics, and from what the benchmark noted beside them."""
-        series = {name: tuple(extra.get(name, ())) for name in ("warmup", "peaks", "imports")}
-        figures = {name: stats[name] for name in ("median", "q1", "q3", "rounds")}
+        series: dict[str, Any] = {name: tuple(extra.get(name, ())) for name in ("warmup", "peaks", "imports")}
+        figures: dict[str, Any] = {name: stats[name] for name in ("median", "q1", "q3", "rounds")}
         return cls(extra["group"], extra["scenario"], extra["mode"], **figures, **series)
 
     @property
@@ -108,7 +108,8 @@ def ratio_lines(results: Results) -> list[str]:
         ratio = time_ratio(modes, "phiml", "legacy")
         if ratio is None:
             continue
-        line = f"{group + ': ' + name:<58} {seconds(modes['legacy'].median):>9} {seconds(modes['phiml'].median):>9}"
+        legacy, phiml = (seconds(modes[mode].median) for mode in ("legacy", "phiml"))
+        line = f"{group + ': ' + name:<58} {legacy:>9} {phiml:>9}"
         line += f"  x {ratio.value:6.2f}  ({ratio.low:.2f} to {ratio.high:.2f})"
         eager = time_ratio(modes, "eager", "phiml")
         lines.append(line + (f"   eager x {eager.value:.1f}" if eager else ""))

@@ -120,8 +120,8 @@ def experiment(
 ) -> Config:
     """A Burgers experiment in `folder`; equal arguments share their data.
 
-    The box has the same size at every resolution, and its viscosity is stable at the finest.  The solve has no
-    tolerances, so that both modes do as many iterations.  `trainer` overrides blocks of that name.
+    The box has the same size at every resolution, and its viscosity is stable at the finest.  The solve has
+    no tolerances, so that both modes do as many iterations.  `trainer` overrides blocks of that name.
     """
     home = folder / f"{resolution}-{frames}"
     axis = {"size": 100, "resolution": resolution}

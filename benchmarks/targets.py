@@ -47,7 +47,7 @@ class Target:
 
     def unclear(self, ratio: Ratio) -> bool:
         """Whether the spread of the rounds reaches over the limit."""
-        return ratio.low <= self.limit <= ratio.high
+        return ratio.low < self.limit < ratio.high
 
 
 TARGETS = (
@@ -97,16 +97,13 @@ def read(target: Target, results: Results) -> list[str]:
     good = sum(target.met(r.value) for _, r in ratios)
     unclear = sum(target.unclear(r) for _, r in ratios)
     word = "met" if good == len(ratios) else "missed" if not target.met(mean) else "met on average only"
-    many = (
-        f"the geometric mean of {len(ratios)} scenarios is {mean:.2f}"
-        if len(ratios) > 1
-        else f"it is {mean:.2f}"
-    )
+    many = f" (geometric mean of {len(ratios)} scenarios)" if len(ratios) > 1 else ""
+    reached = "1 scenario reaches" if good == 1 else f"{good} scenarios reach"
+    noise = f"; for {unclear} the spread of the rounds spans the limit" if unclear else ""
     lines = [
-        f"**{target.name}: {word}.** Goal: {target.goal}. Of the ratio {target.numerator} / "
-        f"{target.denominator}, {many}, {_distance(target, mean)}. "
-        f"{good} of {len(ratios)} {'scenario reaches' if len(ratios) == 1 else 'scenarios reach'} the goal"
-        + (f"; for {unclear} the spread of the rounds reaches over the limit." if unclear else "."),
+        f"**{target.name}: {word}.** Goal: {target.goal}. The ratio {target.numerator} / "
+        f"{target.denominator} is {mean:.2f}{many}, {_distance(target, mean)}. "
+        f"Of {len(ratios)}, {reached} the goal{noise}.",
         "",
         f"| scenario | {target.numerator} / {target.denominator} | quartiles | goal |",
         "|---|--:|--:|---|",

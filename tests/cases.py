@@ -32,7 +32,6 @@ class Case:
     boundary: Boundary
     dt: float = 2.5
     substeps: int = 2
-    frames: int = 8
 
     @property
     def name(self) -> str:
@@ -93,9 +92,9 @@ class Case:
         return cls(self.grid, self.dt, self.parameters(), **(options | changes))
 
     def states(self, batch: int, seed: int = 0) -> NDArray[np.float64]:
-        """Initial states (batch, field, *space)."""
+        """Initial states (batch, field, *space): four waves per axis, up to two cells per step."""
         rng = np.random.default_rng(seed)
-        return self.facts.initial_conditions(self.grid, self.layout, batch, rng)
+        return 0.18 * smooth_random_field(self.grid, (batch, len(self.layout.components)), rng, modes=4)
 
 
 CASES = (

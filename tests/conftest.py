@@ -2,9 +2,11 @@
 
 Environment variables choose, each a comma-separated list:
 
-    HYCO_TEST_DEVICES      cpu, cuda       (not set: cpu, and cuda where there is one; cuda without one is an error)
-    HYCO_TEST_PRECISIONS   float32, float64                  (not set: both)
-    HYCO_TEST_MODES        legacy, phiml, hybrid             (not set: all; hybrid: the tests in which both sides meet)
+    HYCO_TEST_DEVICES      cpu, cuda               not set: cpu, and cuda where there is one
+    HYCO_TEST_PRECISIONS   float32, float64        not set: both
+    HYCO_TEST_MODES        legacy, phiml, hybrid   not set: all; hybrid: the tests in which both sides meet
+
+To demand cuda where there is none is an error.
 """
 
 from __future__ import annotations
@@ -33,7 +35,9 @@ def demanded(variable: str) -> tuple[str, ...]:
     values = tuple(v.strip() for v in given.split(",")) if given else KNOWN[variable]
     for value in values:
         if value not in KNOWN[variable]:
-            raise pytest.UsageError(f"{variable}: unknown {value!r}; expected some of {', '.join(KNOWN[variable])}")
+            raise pytest.UsageError(
+                f"{variable}: unknown {value!r}; expected some of {', '.join(KNOWN[variable])}"
+            )
     return values
 
 
@@ -56,7 +60,7 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
     """Run every test that asks for a device, a precision or a side in all that are demanded."""
     columns = (("device", "HYCO_TEST_DEVICES"), ("precision", "HYCO_TEST_PRECISIONS"))
     for fixture, variable in columns:
-        if fixture in metafunc.fixturenames:
+        if fixture in metafunc.fixturenames and not _marked_with(metafunc, fixture):
             metafunc.parametrize(fixture, demanded(variable), indirect=True)
     if "side" in metafunc.fixturenames and not _marked_with(metafunc, "side"):
         metafunc.parametrize("side", ("legacy", "phiml"))
@@ -83,8 +87,8 @@ def _mode(item: pytest.Item) -> str | None:
 
 def _marked_with(metafunc: pytest.Metafunc, argument: str) -> bool:
     """Whether a test parametrises that argument itself."""
-    marks = metafunc.definition.iter_markers("parametrize")
-    return any(argument in str(mark.args[0]).replace(" ", "").split(",") for mark in marks)
+    names = [mark.args[0] for mark in metafunc.definition.iter_markers("parametrize")]
+    return any(argument in (n.replace(" ", "").split(",") if isinstance(n, str) else n) for n in names)
 
 
 @pytest.fixture(scope="session", autouse=True)

@@ -14,7 +14,7 @@ from hyco.config import Config, parse_config
 from hyco.interfaces import Dataset, Record
 from hyco.migration.factory import Factory
 from hyco.migration.registry import use_mode
-from hyco.problem.sampling import stream
+from hyco.problem.sampling import smooth_random_field
 from hyco.storage.hdf5 import simulation_path, write_trajectory
 
 LINE = {"x": {"size": 8, "resolution": 8}}
@@ -62,7 +62,11 @@ def tiny(folder: Path, overrides: Sequence[str] = (), *, domain: Mapping[str, An
                     "learnable_parameters": [{"name": "diffusion_coeff", "initial_guess": 0.25}],
                     "solve": {"max_iterations": 4},
                 },
-                "hybrid": {"cycles": 1, "warmup": 0, "augmentation": {"num_trajectories": 1, "trajectory_length": 4}},
+                "hybrid": {
+                    "cycles": 1,
+                    "warmup": 0,
+                    "augmentation": {"num_trajectories": 1, "trajectory_length": 4},
+                },
             },
             "evaluation": {"test_sim": [1], "num_frames": 5, "horizon": 3},
         },
@@ -79,8 +83,8 @@ def write_data(config: Config, noise: float = 0.0) -> None:
     with use_mode("legacy"):
         model = Factory(config).physical_model()
     for number in range(config.data.num_simulations):
-        rng = stream(config.general.seed, "simulations", number)
-        state = model.arrays.numpy(model.initial_state(1, rng=rng))
+        rng = np.random.default_rng([config.general.seed, number])
+        state = 0.5 * smooth_random_field(config.grid, (1, len(config.layout.components)), rng)
         frames = model.predict(state, config.data.trajectory_length - 1)[0]
         write_trajectory(
             simulation_path(config.data.data_dir, number),
@@ -124,11 +128,15 @@ def train(config: Config) -> Outcome:
     records: list[Record] = []
     factory = Factory(config, observe=records.append)
     manager = factory.data_manager()
-    train, validation = (factory.dataset(manager, s) for s in (config.trainer.train_sim, config.trainer.val_sim))
+    train, validation = (
+        factory.dataset(manager, s) for s in (config.trainer.train_sim, config.trainer.val_sim)
+    )
     mode = config.general.mode
     synthetic = factory.synthetic_trainer(factory.synthetic_model()) if mode != "physical" else None
     physical = (
-        factory.physical_trainer(factory.physical_model(config.initial_parameters())) if mode != "synthetic" else None
+        factory.physical_trainer(factory.physical_model(config.initial_parameters()))
+        if mode != "synthetic"
+        else None
     )
     if synthetic and physical:
         trainer = factory.hybrid_trainer(synthetic, physical)

@@ -14,7 +14,7 @@ from hyco.problem.windows import Windows
 
 @dataclass
 class FakeDataset:
-    """Windows whose initial state is their own number and whose targets are the number of trajectories behind them.
+    """Windows whose initial state, and whose targets, are their own number.
 
     Attributes: windows, the real thing; taught: what `with_generated` was given, and with which alpha.
     """

@@ -1,8 +1,8 @@
-"""What a test has to ask of each side in its own words: snapshots, gradients, and how often a function was traced."""
+"""What a test has to ask of each side in its own words: snapshots, gradients, stencils, adapters."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from importlib import import_module
@@ -49,8 +49,9 @@ def scope(arrays: Any) -> AbstractContextManager[Any]:
 
 
 def taken(tensor: Any, arrays: Arrays, layout: FieldLayout) -> Snapshot:
-    """A snapshot of a state, trajectory or parameter, with the dims and names that the tensor itself carries."""
-    return _SNAPSHOTS[type(tensor) is torch.Tensor](tensor, arrays, layout)
+    """A snapshot of a state, trajectory or parameter, with the dims and names that the tensor carries."""
+    take = _of_native if isinstance(tensor, torch.Tensor) else _of_named
+    return take(tensor, arrays, layout)
 
 
 def _of_named(tensor: math.Tensor, arrays: Arrays, layout: FieldLayout) -> Snapshot:
@@ -65,9 +66,6 @@ def _of_native(tensor: torch.Tensor, arrays: Arrays, layout: FieldLayout) -> Sna
     leading = {0: (), 2: ("batch", "field"), 3: ("batch", "field", "time")}[max(0, tensor.ndim - space)]
     names = {"field": layout.components} if leading else {}
     return snapshot(tensor, (*leading, *layout.axes[: tensor.ndim]), arrays=arrays, names=names)
-
-
-_SNAPSHOTS: dict[bool, Callable[..., Snapshot]] = {False: _of_named, True: _of_native}
 
 
 def rollout_gradients(
@@ -148,7 +146,7 @@ def box(*resolution: int) -> Grid:
 
 @dataclass(frozen=True)
 class Seen:
-    """One implementation of a component: its side and name, and the side through whose interface it is seen."""
+    """One implementation of a component: its side, its name, and the side from which it is seen."""
 
     side: str
     name: str
@@ -172,5 +170,8 @@ class Seen:
 def registered(component: str) -> list[Seen]:
     """Every implementation of a component on both sides, plain and behind an adapter."""
     return [
-        Seen(side, name, through) for side in SIDES for name in implementations(component, side) for through in SIDES
+        Seen(side, name, through)
+        for side in SIDES
+        for name in implementations(component, side)
+        for through in SIDES
     ]

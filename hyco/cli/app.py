@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shlex
 import sys
 from collections.abc import Sequence
@@ -207,6 +208,8 @@ def _work(
     from hyco.cli.logs import shown_logs
     from hyco.errors import Interrupted
 
+    # Threads of GNU OpenMP spin while they wait; beside another busy process that slows torch many times.
+    os.environ.setdefault("GOMP_SPINCOUNT", "10000")
     try:
         with display(quiet=quiet) as (progress, console), shown_logs(console, quiet=quiet, debug=debug):
             from hyco import tasks

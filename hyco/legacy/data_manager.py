@@ -27,15 +27,18 @@ class TorchFormat:
     suffix = ".pt"
 
     def write(self, path: Path, entry: CacheEntry) -> None:
+        """Write an entry, atomically."""
         metadata = {"fingerprint": entry.fingerprint, "checksum": entry.checksum}
         with atomic_write(path) as temporary:
             torch.save({"tensor_data": torch.from_numpy(entry.array), "metadata": metadata}, temporary)
 
     def read(self, path: Path) -> CacheEntry:
+        """Read an entry; raises OSError or ValueError when the file is not one."""
         content = self._content(path)
         return CacheEntry(content["tensor_data"].numpy(), **content["metadata"])
 
     def read_fingerprint(self, path: Path) -> str:
+        """The fingerprint alone, without reading the array."""
         return str(self._content(path, mmap=True)["metadata"]["fingerprint"])
 
     @staticmethod
@@ -74,7 +77,7 @@ class DataManager(interfaces.DataManager):
         workers: int = 1,
         memory_limit_mb: float = 2048,
         ttl: float | None = None,
-        backend: str = "torch",
+        backend: str = "numpy",
         device: str = "auto",
         precision: str = "float32",
     ) -> None:

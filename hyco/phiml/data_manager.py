@@ -28,6 +28,7 @@ class HDF5Format:
     suffix = ".h5"
 
     def write(self, path: Path, entry: CacheEntry) -> None:
+        """Write an entry, atomically."""
         image = BytesIO()  # HDF5 crashes the process when the disk is full, so Python writes to the disk
         with h5py.File(image, "w") as file:
             dataset = file.create_dataset("trajectory", data=entry.array)
@@ -35,10 +36,12 @@ class HDF5Format:
         write_bytes(path, image.getbuffer())
 
     def read(self, path: Path) -> CacheEntry:
+        """Read an entry; raises OSError or ValueError when the file is not one."""
         with self._dataset(path) as dataset:
             return CacheEntry(dataset[:], str(dataset.attrs["fingerprint"]), str(dataset.attrs["checksum"]))
 
     def read_fingerprint(self, path: Path) -> str:
+        """The fingerprint alone, without reading the array."""
         with self._dataset(path) as dataset:
             return str(dataset.attrs["fingerprint"])
 
@@ -80,7 +83,7 @@ class DataManager(interfaces.DataManager):
         workers: int = 1,
         memory_limit_mb: float = 2048,
         ttl: float | None = None,
-        backend: str = "torch",
+        backend: str = "numpy",
         device: str = "auto",
         precision: str = "float32",
     ) -> None:

@@ -60,7 +60,9 @@ class Dataset(interfaces.Dataset):
         return self._windows.generated_count
 
     def get_batch(self, indices: Sequence[int]) -> Batch:
-        pieces = [self._frames(i) for i in indices]
+        places = [self._windows.locate(i) for i in indices]
+        natives = {t: self._trajectory(t) for t in dict.fromkeys(t for t, _ in places)}  # each unwrapped once
+        pieces = [natives[t][:, start : start + self.rollout_steps] for t, start in places]
         with self.arrays.compute.scope():  # outside, PhiML's `stack` rounds to float32
             windows = choose_backend(*pieces).stack(pieces, 0)
         initial = self.arrays.wrap(windows[:, :, 0], "batch", "field", *self.layout.axes)
@@ -80,14 +82,11 @@ class Dataset(interfaces.Dataset):
         extended._windows = replace(self._windows, generated=(frames,) * count, alpha=alpha)
         return extended
 
-    def _frames(self, index: int) -> Any:
-        """The native frames (field, time, *space) of one window."""
-        trajectory, start = self._windows.locate(index)
-        if trajectory < len(self.simulations):
-            frames = self._native(self.manager.load(self.simulations[trajectory]))[0]
-        else:
-            frames = self._generated[trajectory - len(self.simulations)]
-        return frames[:, start : start + self.rollout_steps]
+    def _trajectory(self, number: int) -> Any:
+        """The native frames (field, time, *space) of one trajectory."""
+        if number < len(self.simulations):
+            return self._native(self.manager.load(self.simulations[number]))[0]
+        return self._generated[number - len(self.simulations)]
 
     def _native(self, trajectories: Tensor) -> Any:
         return self.arrays.native(trajectories, "batch", "field", "time", *self.layout.axes)

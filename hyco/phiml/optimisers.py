@@ -39,5 +39,7 @@ def put_moments(optimiser: Any, arrays: Mapping[str, NDArray[Any]]) -> None:
     state: dict[int, dict[str, Any]] = {}
     for key, array in arrays.items():
         index, _, name = key.partition(".")
-        state.setdefault(int(index), {})[name] = example.new_tensor(np.array(array), device="cpu")
+        tensor = example.new_tensor(np.array(array), device="cpu")
+        # PyTorch counts Adam's steps in float32, whatever the type of the weights
+        state.setdefault(int(index), {})[name] = tensor.float() if array.dtype == np.float32 else tensor
     optimiser.load_state_dict({**content, "state": state})

@@ -140,7 +140,7 @@ def _check_kind(label: str, a: Snapshot, b: Snapshot) -> None:
 
 
 def _check_informative(quantity: str, references: Sequence[Snapshot]) -> None:
-    """A reference that is not finite, or the same everywhere, would make any comparison pass or fail for nothing."""
+    """Refuse a reference with which any comparison would pass, or fail, for nothing."""
     values = np.concatenate([r.values.ravel().astype(np.float64) for r in references])
     if not values.size:
         raise Mismatch(f"{quantity}: the reference is empty")
@@ -161,7 +161,7 @@ def _check_values(label: str, a: Snapshot, b: Snapshot, tolerated: Tolerance) ->
         return
     index = np.unravel_index(int(np.argmax(error)), error.shape)
     raise Mismatch(
-        f"{label}: max |a - b| = {error[index]:.3e} at {a.place([int(i) for i in index])}, where the reference is "
-        f"{reference[index]:.9g} and the candidate {candidate[index]:.9g}; allowed {allowed:.3e}"
+        f"{label}: max |a - b| = {error[index]:.3e} at {a.place([int(i) for i in index])}, where the "
+        f"reference is {reference[index]:.9g} and the candidate {candidate[index]:.9g}; allowed {allowed:.3e}"
         f"{'' if exact else f' ({tolerated})'}; {np.sum(~(error <= allowed))} of {error.size} values are off"
     )

@@ -12,7 +12,11 @@ from hyco.problem.grid import Grid
 from tests.cases import layout_with_static
 from tests.sides import arrays_of, module, taken
 
-GRIDS = {1: Grid.of(x=(4.0, 5)), 2: Grid.of(x=(4.0, 5), y=(3.0, 6)), 3: Grid.of(x=(4.0, 5), y=(3.0, 6), z=(1.0, 7))}
+GRIDS = {
+    1: Grid.of(x=(4.0, 5)),
+    2: Grid.of(x=(4.0, 5), y=(3.0, 6)),
+    3: Grid.of(x=(4.0, 5), y=(3.0, 6), z=(1.0, 7)),
+}
 ranks = pytest.mark.parametrize("rank", [1, 2, 3])
 SHAPES: dict[str, tuple[str, ...]] = {
     "state": ("batch", "field"),
@@ -28,13 +32,20 @@ def test_arrays_come_back_as_they_went_in(
 ) -> None:
     grid = GRIDS[rank]
     layout = layout_with_static(grid.axes)
-    sizes = {"batch": 2, "time": 3, "field": len(layout.components), **dict(zip(grid.axes, grid.resolution, strict=True))}
+    sizes = {
+        "batch": 2,
+        "time": 3,
+        "field": len(layout.components),
+        **dict(zip(grid.axes, grid.resolution, strict=True)),
+    }
     dims = (*SHAPES[kind], *grid.axes)
     array = rng.standard_normal([sizes[d] for d in dims]).astype(precision)
     arrays = arrays_of(side, layout, precision, device)
     tensor = getattr(arrays, kind)(array)
     found = taken(tensor, arrays, layout)
-    assert found.dims == dims and found.values.dtype == precision and np.array_equal(found.values, array)
+    assert found.dims == dims
+    assert found.values.dtype == precision
+    assert np.array_equal(found.values, array)
     assert arrays.place(tensor) is tensor
 
 
@@ -42,7 +53,9 @@ def test_arrays_come_back_as_they_went_in(
 def test_scalar_parameters(side: str, precision: str, value: Any) -> None:
     arrays = arrays_of(side, layout_with_static(("x",)), precision)
     found = arrays.numpy(arrays.parameter(value))
-    assert found.shape == () and found.dtype == precision and found == np.array(value, precision)
+    assert found.shape == ()
+    assert found.dtype == precision
+    assert found == np.array(value, precision)
 
 
 def test_the_other_precision_is_converted(side: str, precision: str, rng: np.random.Generator) -> None:

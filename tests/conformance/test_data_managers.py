@@ -53,7 +53,8 @@ def test_a_trajectory_is_a_batch_of_one(seen: Seen, tmp_path: Path, precision: s
     assert (manager.mode, manager.grid, manager.layout) == (seen.through, GRID, LAYOUT)
     assert found.dims == ("batch", "field", "time", "x", "y")
     assert found.names == {"field": ("velocity_x", "velocity_y", "height")}
-    assert found.values.dtype == precision and np.array_equal(found.values[0], expected.astype(precision))
+    assert found.values.dtype == precision
+    assert np.array_equal(found.values[0], expected.astype(precision))
     assert manager.frames(2) == FRAMES + 2
 
 
@@ -100,12 +101,15 @@ def test_a_damaged_cache_is_made_anew_with_one_warning(
     place = image.find(expected.astype("<f8")[1, 2].tobytes())
     assert place > 0
     image[place + 5] ^= 64
-    cache.write_bytes({"cut": bytes(image[: len(image) // 2]), "flipped": bytes(image), "not a cache": b"?" * 99}[damage])
+    cache.write_bytes(
+        {"cut": bytes(image[: len(image) // 2]), "flipped": bytes(image), "not a cache": b"?" * 99}[damage]
+    )
     manager = build(seen, tmp_path)
     manager.prepare([0])
     assert np.array_equal(numpy_of(manager, 0)[0], expected)
     warnings = [r.getMessage() for r in caplog.records if r.levelno >= logging.WARNING]
-    assert len(warnings) == 1 and cache.name in warnings[0]
+    assert len(warnings) == 1
+    assert cache.name in warnings[0]
 
 
 @managers
@@ -132,22 +136,28 @@ def test_worker_processes_make_the_same_caches(seen: Seen, tmp_path: Path) -> No
     expected = [write(tmp_path, number) for number in range(2)]
     manager = build(seen, tmp_path, workers=2)
     manager.prepare([0, 1])
-    assert all(manager.is_cached(n) and np.array_equal(numpy_of(manager, n)[0], expected[n]) for n in range(2))
+    assert all(
+        manager.is_cached(n) and np.array_equal(numpy_of(manager, n)[0], expected[n]) for n in range(2)
+    )
 
 
 @pytest.mark.parametrize("seen", [s for s in registered("data_manager") if s.mode != "hybrid"], ids=str)
 def test_memory_is_bounded_and_the_least_recently_used_trajectory_goes(seen: Seen, tmp_path: Path) -> None:
     for number in range(3):
         write(tmp_path, number)
-    manager = build(seen, tmp_path, memory_limit_mb=3.0 * MEGABYTES)  # trajectories of 5, 6 and 7 frames: two fit
+    manager = build(
+        seen, tmp_path, memory_limit_mb=3.0 * MEGABYTES
+    )  # trajectories of 5, 6 and 7 frames: two fit
     assert manager.resident([0, 1, 2]) == 2
     first, second = weakref.ref(manager.load(0)), weakref.ref(manager.load(1))
     manager.load(0)
     gc.collect()
-    assert first() is not None and second() is not None
+    assert first() is not None
+    assert second() is not None
     manager.load(2)
     gc.collect()
-    assert first() is not None and second() is None
+    assert first() is not None
+    assert second() is None
 
 
 @managers
@@ -169,7 +179,12 @@ def test_trajectories_that_cannot_be_used_are_refused_by_name(seen: Seen, tmp_pa
     options = {"grid": GRID, "layout": LAYOUT, "dt": 0.5, "equation": "burgers", "parameters": {}}
     write_trajectory(simulation_path(tmp_path / "data", 2), array, fingerprint="nan", **options)
     manager = build(seen, tmp_path)
-    expectations = [(0, "time step of 0.5, got 0.25"), (1, "box of"), (2, "velocity_x of frame 3"), (3, "no such file")]
+    expectations = [
+        (0, "time step of 0.5, got 0.25"),
+        (1, "box of"),
+        (2, "velocity_x of frame 3"),
+        (3, "no such file"),
+    ]
     for number, says in expectations:
         with pytest.raises(DataError, match=rf"sim_00000{number}\.h5.*{says}"):
             manager.load(number)

@@ -42,8 +42,11 @@ def test_every_equation_that_is_registered_has_cases_here() -> None:
 @models
 def test_it_says_what_it_is(seen: Seen) -> None:
     model, case = build(seen), case_of(seen)
-    assert model.mode == seen.through and model.name == seen.name
-    assert model.grid == case.grid and model.layout == case.layout and model.dt == case.dt
+    assert model.mode == seen.through
+    assert model.name == seen.name
+    assert model.grid == case.grid
+    assert model.layout == case.layout
+    assert model.dt == case.dt
     assert model.suffix == {"legacy": ".pth", "phiml": ".phiml"}[seen.side]
 
 
@@ -52,12 +55,14 @@ def test_states_have_the_dims_and_names_of_the_layout(seen: Seen) -> None:
     model, case = build(seen), case_of(seen)
     initial = model.initial_state(3, rng=np.random.default_rng(0))
     state = taken(initial, model.arrays, model.layout)
-    assert state.dims == ("batch", "field", "x", "y") and state.names == {"field": case.layout.components}
+    assert state.dims == ("batch", "field", "x", "y")
+    assert state.names == {"field": case.layout.components}
     assert state.values.shape == (3, 2, *case.grid.resolution)
     step = taken(model.step(initial), model.arrays, model.layout)
     assert (step.dims, step.names, step.values.shape) == (state.dims, state.names, state.values.shape)
     rollout = taken(model.rollout(initial, STEPS), model.arrays, model.layout)
-    assert rollout.dims == ("batch", "field", "time", "x", "y") and rollout.names == state.names
+    assert rollout.dims == ("batch", "field", "time", "x", "y")
+    assert rollout.names == state.names
     assert rollout.values.shape == (3, 2, STEPS + 1, *case.grid.resolution)
 
 
@@ -67,7 +72,8 @@ def test_initial_states_follow_the_generator(seen: Seen) -> None:
     first, again, other = (
         numpy_of(model, model.initial_state(2, rng=np.random.default_rng(s))) for s in (0, 0, 1)
     )
-    assert np.array_equal(first, again) and not np.array_equal(first, other)
+    assert np.array_equal(first, again)
+    assert not np.array_equal(first, other)
 
 
 @models
@@ -92,7 +98,8 @@ def test_a_step_leaves_its_input_alone(seen: Seen) -> None:
     model = build(seen)
     state = states(model, seen)
     before = numpy_of(model, state).copy()
-    model.step(state), model.rollout(state, 2)
+    model.step(state)
+    model.rollout(state, 2)
     assert np.array_equal(numpy_of(model, state), before)
 
 
@@ -140,13 +147,20 @@ def test_assigned_values_come_back(seen: Seen) -> None:
     for value in (0.1 * case.limit, np.full(case.grid.resolution, 0.2 * case.limit)):
         model.assign({"diffusion_coeff": value})
         found = taken(model.parameters["diffusion_coeff"], model.arrays, model.layout)
-        assert found.dims == ("x", "y")[: np.ndim(value)] and np.array_equal(found.values, value)
+        assert found.dims == ("x", "y")[: np.ndim(value)]
+        assert np.array_equal(found.values, value)
     assert model.bounds("diffusion_coeff") == (0.0, case.limit)
 
 
 BAD = {
-    "unknown": ({"difusion_coeff": 0.1}, "has no parameter 'difusion_coeff'. Did you mean 'diffusion_coeff'?"),
-    "misshapen": ({"diffusion_coeff": np.zeros((3, 3))}, r"one value per cell \(12, 10\), got shape \(3, 3\)"),
+    "unknown": (
+        {"difusion_coeff": 0.1},
+        "has no parameter 'difusion_coeff'. Did you mean 'diffusion_coeff'?",
+    ),
+    "misshapen": (
+        {"diffusion_coeff": np.zeros((3, 3))},
+        r"one value per cell \(12, 10\), got shape \(3, 3\)",
+    ),
     "not finite": ({"diffusion_coeff": np.nan}, "must be finite"),
     "too small": ({"diffusion_coeff": -0.1}, "at least 0, but goes down to -0.1"),
     "unstable": ({"diffusion_coeff": 1e3}, "unstable.*substeps"),
@@ -187,9 +201,11 @@ def test_what_was_saved_is_loaded(seen: Seen, tmp_path: Path, precision: str) ->
     second.load(path)
     for name in first.parameters:
         a, b = (numpy_of(m, m.parameters[name]) for m in (first, second))
-        assert a.dtype == b.dtype and np.array_equal(a, b)
+        assert a.dtype == b.dtype
+        assert np.array_equal(a, b)
     assert np.array_equal(*(m.predict(case.states(1), 2) for m in (first, second)))
-    assert path.read_bytes() == before and len(list(tmp_path.iterdir())) == 1
+    assert path.read_bytes() == before
+    assert len(list(tmp_path.iterdir())) == 1
 
 
 @models

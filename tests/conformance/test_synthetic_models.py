@@ -25,7 +25,12 @@ STEPS = 3
 
 
 def plain(side: str, name: str, grid: Grid = GRID, layout: FieldLayout = LAYOUT, **options: Any) -> Any:
-    settings: dict[str, Any] = {"device": "cpu", "precision": "float64", "architecture": ARCHITECTURE[name], **options}
+    settings: dict[str, Any] = {
+        "device": "cpu",
+        "precision": "float64",
+        "architecture": ARCHITECTURE[name],
+        **options,
+    }
     return implementation(side, "synthetic_model", name)(layout, grid, **settings)
 
 
@@ -58,8 +63,16 @@ def test_a_step_and_a_rollout_have_the_dims_and_names_of_the_layout(seen: Seen, 
     initial = model.arrays.state(states())
     step = taken(model(initial), model.arrays, model.layout)
     rollout = taken(model.rollout(initial, STEPS), model.arrays, model.layout)
-    assert step.dims == ("batch", "field", "x", "y") and step.values.shape == (2, 4, 8, 12)
-    assert rollout.dims == ("batch", "field", "time", "x", "y") and rollout.values.shape == (2, 4, STEPS + 1, 8, 12)
+    assert step.dims == ("batch", "field", "x", "y")
+    assert step.values.shape == (2, 4, 8, 12)
+    assert rollout.dims == ("batch", "field", "time", "x", "y")
+    assert rollout.values.shape == (
+        2,
+        4,
+        STEPS + 1,
+        8,
+        12,
+    )
     assert step.names == rollout.names == {"field": LAYOUT.components}
     assert step.values.dtype == rollout.values.dtype == precision
 
@@ -88,7 +101,8 @@ def test_static_fields_pass_through_bit_for_bit(seen: Seen, precision: str) -> N
 def test_a_step_leaves_its_input_alone(seen: Seen) -> None:
     model = build(seen)
     state = model.arrays.state(states())
-    model(state), model.rollout(state, 2)
+    model(state)
+    model.rollout(state, 2)
     assert np.array_equal(numpy_of(model, state), states())
 
 
@@ -146,12 +160,16 @@ def test_what_was_saved_is_loaded(seen: Seen, tmp_path: Path, precision: str, ba
     second.load(path)
     expected, found = first.weights(), second.weights()
     assert list(expected) == list(found)
-    assert all(expected[n].dtype == found[n].dtype and np.array_equal(expected[n], found[n]) for n in expected)
+    assert all(
+        expected[n].dtype == found[n].dtype and np.array_equal(expected[n], found[n]) for n in expected
+    )
     assert np.array_equal(first.predict(states(), 2), second.predict(states(), 2))
 
 
 @models
-def test_a_checkpoint_of_another_network_is_refused_with_every_entry_named(seen: Seen, tmp_path: Path) -> None:
+def test_a_checkpoint_of_another_network_is_refused_with_every_entry_named(
+    seen: Seen, tmp_path: Path
+) -> None:
     model = build(seen)
     larger = build(seen, architecture={**ARCHITECTURE[seen.name], "filters": 5, "batch_norm": True})
     path = tmp_path / f"network{model.suffix}"
@@ -161,7 +179,9 @@ def test_a_checkpoint_of_another_network_is_refused_with_every_entry_named(seen:
         model.load(path)
     expected, found = set(before), set(larger.weights())
     assert all(f"unexpected {name}" in str(caught.value) for name in found - expected)
-    assert all(f"{name}: expected shape" in str(caught.value) for name in expected & found if "outc.bias" not in name)
+    assert all(
+        f"{name}: expected shape" in str(caught.value) for name in expected & found if "outc.bias" not in name
+    )
     assert all(np.array_equal(before[n], w) for n, w in model.weights().items())
 
 
@@ -172,7 +192,9 @@ def test_a_checkpoint_of_something_else_is_refused(seen: Seen, tmp_path: Path) -
     model = build(seen)
     path = tmp_path / f"physical{model.suffix}"
     CASES[0].model(seen.side).save(path)
-    with pytest.raises(CheckpointError, match=f"of a {seen.name} network, found one of a burgers physical model"):
+    with pytest.raises(
+        CheckpointError, match=f"of a {seen.name} network, found one of a burgers physical model"
+    ):
         model.load(path)
     with pytest.raises(CheckpointError, match="no such checkpoint"):
         model.load(tmp_path / f"none{model.suffix}")

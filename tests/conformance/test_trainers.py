@@ -15,6 +15,7 @@ from hyco.errors import CheckpointError, RunError
 from hyco.interfaces import Record
 from hyco.migration.factory import Factory
 from hyco.migration.registry import implementations, use_mode
+from hyco.testing import assert_equivalent
 from tests.experiments import tiny, write_data
 from tests.sides import SIDES, Seen, registered
 
@@ -76,34 +77,49 @@ def learned(trainer: Any) -> dict[str, NDArray[Any]]:
 
 
 def same(a: dict[str, NDArray[Any]], b: dict[str, NDArray[Any]]) -> bool:
-    return list(a) == list(b) and all(np.array_equal(a[n], b[n]) for n in a)
+    return a.keys() == b.keys() and all(np.array_equal(a[n], b[n]) for n in a)
 
 
-def told(records: list[Record]) -> list[Record]:
-    """Records without their clocks."""
-    return [{k: v for k, v in r.items() if k != "timing"} for r in records]
+def assert_same_records(expected: list[Record], found: list[Record]) -> None:
+    """The same records but for their clocks; a fresh trace is optimised later, hence the rounding."""
+    plain = [
+        [{k: v for k, v in r.items() if isinstance(v, int | str)} for r in rs] for rs in (expected, found)
+    ]
+    assert plain[0] == plain[1]
+    losses = [
+        {f"{i} {k}": v for i, r in enumerate(rs) for k, v in r.items() if isinstance(v, float)}
+        for rs in (expected, found)
+    ]
+    assert_equivalent(*losses, "resumed training", precision="float64")
 
 
+def assert_same_state(expected: Any, found: Any) -> None:
+    """The same arrays to rounding, and the same epoch."""
+    arrays = dict(expected.state().arrays), dict(found.state().arrays)
+    assert_equivalent(*arrays, "resumed training", precision="float64")
+    assert expected.epochs_done == found.epochs_done
+
+
+COMMON = {"kind", "model", "epoch", "train_loss", "validation_loss", "generated_windows", "best", "timing"}
 KEYS = {
-    "synthetic": {
-        "kind", "model", "epoch", "train_loss", "validation_loss", "learning_rate", "generated_windows", "best", "timing"
-    },
-    "physical": {
-        "kind", "model", "epoch", "train_loss", "validation_loss", "initial_loss", "iterations", "evaluations",
-        "non_finite_evaluations", "status", "message", "windows", "generated_windows", "best", "parameters",
-        "regularisation", "timing",
-    },
-}  # fmt: skip
+    "synthetic": COMMON | {"learning_rate"},
+    "physical": COMMON
+    | {"initial_loss", "iterations", "evaluations", "non_finite_evaluations", "status", "message"}
+    | {"windows", "parameters", "regularisation"},
+}
 
 
 @trainers
 def test_a_fit_learns_and_tells(config: Config, kind: str, seen: Seen) -> None:
     s = stage(config, kind, seen)
-    assert s.trainer.mode == seen.through and s.trainer.epochs_done == 0
+    assert s.trainer.mode == seen.through
+    assert s.trainer.epochs_done == 0
     before = s.trainer.evaluate(s.train)
     records = s.fit(2)
-    assert s.trainer.epochs_done == 2 and records == s.records
-    assert [r["epoch"] for r in records] == [1, 2] and all(set(r) == KEYS[kind] for r in records)
+    assert s.trainer.epochs_done == 2
+    assert records == s.records
+    assert [r["epoch"] for r in records] == [1, 2]
+    assert all(set(r) == KEYS[kind] for r in records)
     assert all(r["model"] == kind for r in records)
     assert s.trainer.evaluate(s.train) < before
     assert records[-1]["validation_loss"] == pytest.approx(s.trainer.evaluate(s.validation), rel=1e-13)
@@ -139,10 +155,10 @@ def test_a_restored_trainer_goes_on_as_if_nothing_had_happened(
     path = tmp_path / f"state{half.trainer.suffix}"
     half.trainer.save(path)
     rest.trainer.load(path)
-    assert rest.trainer.epochs_done == 1 and same(learned(rest.trainer), learned(half.trainer))
-    assert told(rest.fit(2)) == told(expected[1:])
-    assert same(learned(rest.trainer), learned(whole.trainer))
-    assert same(dict(rest.trainer.state().arrays), dict(whole.trainer.state().arrays))
+    assert rest.trainer.epochs_done == 1
+    assert same(learned(rest.trainer), learned(half.trainer))
+    assert_same_records(expected[1:], rest.fit(2))
+    assert_same_state(whole.trainer, rest.trainer)
 
 
 @trainers
@@ -153,12 +169,16 @@ def test_a_saved_beginning_is_a_beginning(config: Config, kind: str, seen: Seen,
     other.fit(1)
     other.trainer.load(path)
     assert other.trainer.epochs_done == 0
-    assert told(other.fit(1)) == told(fresh.fit(1))
+    assert_same_records(fresh.fit(1), other.fit(1))
 
 
 @trainers
 def test_the_best_state_can_be_put_in_force(config: Config, kind: str, seen: Seen) -> None:
-    rate = ["trainer.synthetic.learning_rate=0.3", "trainer.synthetic.scheduler=constant", "trainer.physical.epochs=1"]
+    rate = [
+        "trainer.synthetic.learning_rate=0.3",
+        "trainer.synthetic.scheduler=constant",
+        "trainer.physical.epochs=1",
+    ]
     s = stage(config, kind, seen, *rate)
     untouched = learned(s.trainer)
     s.trainer.use_best()
@@ -166,7 +186,8 @@ def test_the_best_state_can_be_put_in_force(config: Config, kind: str, seen: See
     records = s.fit(4)
     least = min(r["validation_loss"] for r in records)
     assert [r["best"] for r in records] == [
-        r["validation_loss"] < min([np.inf, *(p["validation_loss"] for p in records[:i])]) for i, r in enumerate(records)
+        r["validation_loss"] < min([np.inf, *(p["validation_loss"] for p in records[:i])])
+        for i, r in enumerate(records)
     ]
     s.trainer.use_best()
     assert s.trainer.evaluate(s.validation) == pytest.approx(least, rel=1e-13)
@@ -176,11 +197,15 @@ def test_the_best_state_can_be_put_in_force(config: Config, kind: str, seen: See
 def test_no_epochs_are_no_work(config: Config, kind: str, seen: Seen) -> None:
     s = stage(config, kind, seen)
     before = learned(s.trainer)
-    assert s.fit(0) == [] and s.records == [] and same(learned(s.trainer), before)
+    assert s.fit(0) == []
+    assert s.records == []
+    assert same(learned(s.trainer), before)
 
 
 @trainers
-def test_a_state_that_does_not_fit_is_refused_by_name(config: Config, kind: str, seen: Seen, tmp_path: Path) -> None:
+def test_a_state_that_does_not_fit_is_refused_by_name(
+    config: Config, kind: str, seen: Seen, tmp_path: Path
+) -> None:
     s = stage(config, kind, seen)
     s.fit(1)
     before, state = learned(s.trainer), s.trainer.state()
@@ -189,12 +214,16 @@ def test_a_state_that_does_not_fit_is_refused_by_name(config: Config, kind: str,
     arrays = {**state.arrays, first: np.zeros((9, 9)), f"{prefix}.extra": np.zeros(1)}
     with pytest.raises(CheckpointError) as caught:
         s.trainer.restore(dataclasses.replace(state, arrays=arrays))
-    assert "expected shape" in str(caught.value) and "unexpected extra" in str(caught.value)
+    assert "expected shape" in str(caught.value)
+    assert "unexpected extra" in str(caught.value)
     path = tmp_path / f"model{s.trainer.suffix}"
     s.trainer.model.save(path)
-    with pytest.raises(CheckpointError, match=f"expected a checkpoint of a {kind} training state, found one of a"):
+    with pytest.raises(
+        CheckpointError, match=f"expected a checkpoint of a {kind} training state, found one of a"
+    ):
         s.trainer.load(path)
-    assert same(learned(s.trainer), before) and s.trainer.epochs_done == 1
+    assert same(learned(s.trainer), before)
+    assert s.trainer.epochs_done == 1
 
 
 @trainers
@@ -221,11 +250,15 @@ def test_a_surrogate_that_explodes_ends_the_run(config: Config, side: str) -> No
 
 @pytest.mark.parametrize("side", SIDES)
 def test_a_coefficient_stays_within_its_bounds(config: Config, side: str) -> None:
-    learnable = "trainer.physical.learnable_parameters=[{name: diffusion_coeff, initial_guess: 0.2, upper: 0.21}]"
+    learnable = (
+        "trainer.physical.learnable_parameters=[{name: diffusion_coeff, initial_guess: 0.2, upper: 0.21}]"
+    )
     s = stage(config, "physical", Seen(side, "default", side), learnable)
     s.fit(1)
     found = learned(s.trainer)["diffusion_coeff"]
-    assert found.max() == 0.21 and found.min() < 0.2 and found.min() >= 0.0
+    assert found.max() == 0.21
+    assert found.min() < 0.2
+    assert found.min() >= 0.0
 
 
 @pytest.mark.parametrize("side", SIDES)
@@ -236,10 +269,13 @@ def test_a_diverged_solve_keeps_the_last_good_coefficient(
     s.fit(1)
     good = learned(s.trainer)
     monkeypatch.setattr(
-        s.trainer, "loss_and_gradients", lambda batch, values: (np.nan, {n: 0.0 * v for n, v in values.items()})
+        s.trainer,
+        "loss_and_gradients",
+        lambda batch, values: (np.nan, {n: 0.0 * v for n, v in values.items()}),
     )
     (record,) = s.fit(1)
-    assert record["status"] == "diverged" and not record["best"]
+    assert record["status"] == "diverged"
+    assert not record["best"]
     assert same(learned(s.trainer), good)
 
 
@@ -275,9 +311,10 @@ def test_a_hybrid_trainer_goes_on_from_restored_trainers(config: Config, side: s
     second.synthetic.restore(first.synthetic.state())
     second.physical.restore(first.physical.state())
     found = second.fit(train, validation, cycles=2).records
-    assert told(found) == told(expected[5:]) and found[-1]["cycle"] == 2
-    assert same(learned(second.synthetic), learned(whole.synthetic))
-    assert same(learned(second.physical), learned(whole.physical))
+    assert found[-1]["cycle"] == 2
+    assert_same_records(expected[5:], found)
+    assert_same_state(whole.synthetic, second.synthetic)
+    assert_same_state(whole.physical, second.physical)
 
 
 @pytest.mark.parametrize("side", SIDES)
@@ -287,7 +324,10 @@ def test_each_model_learns_from_what_the_other_one_generates(config: Config, sid
     taught: list[Any] = []
     for part in (trainer.synthetic, trainer.physical):
         inner_fit = part.fit
-        part.fit = lambda data, judge, *, epochs, fit=inner_fit: (taught.append(data), fit(data, judge, epochs=epochs))[1]
+        part.fit = lambda data, judge, *, epochs, fit=inner_fit: (
+            taught.append(data),
+            fit(data, judge, epochs=epochs),
+        )[1]
     before = learned(trainer.physical)
     trainer.fit(train, validation, cycles=1)
     by_physics, by_surrogate = (

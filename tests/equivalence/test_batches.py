@@ -48,7 +48,10 @@ def contents(dataset: Any, batch: Batch) -> list[Any]:
 def same(a: list[Any], b: list[Any]) -> bool:
     """Whether two batches are the same to the bit."""
     return a[2:] == b[2:] and all(
-        p.dims == q.dims and p.names == q.names and p.values.dtype == q.values.dtype and np.array_equal(p.values, q.values)
+        p.dims == q.dims
+        and p.names == q.names
+        and p.values.dtype == q.values.dtype
+        and np.array_equal(p.values, q.values)
         for p, q in zip(a[:2], b[:2], strict=True)
     )
 
@@ -74,7 +77,8 @@ def test_trajectories_are_the_same_bits(config: Config, tmp_path: Path, precisio
         loaded.append([taken(manager.load(s), manager.arrays, manager.layout) for s in SIMULATIONS])
     for a, b in zip(*loaded, strict=True):
         assert (a.dims, a.names, a.values.dtype) == (b.dims, b.names, b.values.dtype)
-        assert a.dims == ("batch", "field", "time", "x", "y") and a.values.dtype == precision
+        assert a.dims == ("batch", "field", "time", "x", "y")
+        assert a.values.dtype == precision
         assert np.array_equal(a.values, b.values)
 
 
@@ -83,14 +87,18 @@ ONE_TRAJECTORY = 2 * 6 * 8 * 12 * 8 / 2**20  # components, frames, cells, bytes:
 
 @pytest.mark.parametrize("fits", [1, 2, 99], ids=lambda n: f"{n} in memory")
 @pytest.mark.parametrize("backend", ["torch", "numpy"])
-def test_batches_are_the_same_bits_in_the_same_order(config: Config, tmp_path: Path, fits: int, backend: str) -> None:
+def test_batches_are_the_same_bits_in_the_same_order(
+    config: Config, tmp_path: Path, fits: int, backend: str
+) -> None:
     memory = (fits + 0.5) * ONE_TRAJECTORY
     legacy, phiml = (dataset(config, s, tmp_path, memory_limit_mb=memory, backend=backend) for s in SIDES)
     assert len(legacy) == len(phiml) == 16
     expected, found = passes(legacy), passes(phiml)
     assert [b[2] for b in expected] == [5, 5, 5, 1] * 3
-    assert len(expected) == len(found) and all(same(a, b) for a, b in zip(expected, found, strict=True))
-    assert not same(expected[0], expected[4]) and not same(expected[0], expected[8])
+    assert len(expected) == len(found)
+    assert all(same(a, b) for a, b in zip(expected, found, strict=True))
+    assert not same(expected[0], expected[4])
+    assert not same(expected[0], expected[8])
 
 
 @pytest.mark.parametrize("alpha", [0.5, 1.0])
@@ -104,9 +112,11 @@ def test_generated_windows_join_in_the_same_places(config: Config, tmp_path: Pat
     assert all((len(t), t.generated) == (22, 6) for t in taught)
     for source in ("both", "real", "generated"):
         expected, found = (passes(t, source=source) for t in taught)
-        assert len(expected) == len(found) and all(same(a, b) for a, b in zip(expected, found, strict=True))
+        assert len(expected) == len(found)
+        assert all(same(a, b) for a, b in zip(expected, found, strict=True))
     first = contents(taught[0], taught[0].get_batch([16]))
-    assert np.array_equal(first[1].values[0], generated[0][:, 1:3]) and first[3] == 1
+    assert np.array_equal(first[1].values[0], generated[0][:, 1:3])
+    assert first[3] == 1
 
 
 def test_single_windows_are_the_same_bits(config: Config, tmp_path: Path) -> None:

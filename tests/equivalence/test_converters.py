@@ -36,7 +36,9 @@ def numbers(dims: tuple[str, ...], dtype: torch.dtype = torch.float64) -> torch.
 def test_there_and_back_is_the_same_memory(dims: tuple[str, ...]) -> None:
     tensor = numbers(dims)
     back = to_torch(to_phiml(tensor, dims), dims)
-    assert torch.equal(back, tensor) and back.data_ptr() == tensor.data_ptr() and back.dtype == tensor.dtype
+    assert torch.equal(back, tensor)
+    assert back.data_ptr() == tensor.data_ptr()
+    assert back.dtype == tensor.dtype
 
 
 @pytest.mark.parametrize("dims", LAYOUTS.values(), ids=LAYOUTS)
@@ -67,7 +69,8 @@ def test_dtypes_survive_whatever_precision_phiml_is_in(dtype: torch.dtype, globa
     tensor = numbers(dims, dtype)
     with math.precision(global_precision):
         back = to_torch(to_phiml(tensor, dims), dims)
-    assert back.dtype == dtype and torch.equal(back, tensor)
+    assert back.dtype == dtype
+    assert torch.equal(back, tensor)
 
 
 def test_double_precision_keeps_its_last_bit() -> None:
@@ -84,14 +87,16 @@ def test_numpy_tensors_are_viewed() -> None:
     array = np.arange(6.0).reshape(2, 3)
     native = to_torch(math.wrap(array, batch("batch"), spatial("x")), ("batch", "x"))
     array[1, 2] = -1.0
-    assert native[1, 2] == -1.0 and native.dtype == torch.float64
+    assert native[1, 2] == -1.0
+    assert native.dtype == torch.float64
 
 
 def test_a_strided_tensor_is_not_copied_either() -> None:
     whole = numbers(("batch", "x", "y"))
     part = whole[:, 1:4, ::2]
     back = to_torch(to_phiml(part, ("batch", "x", "y")), ("batch", "x", "y"))
-    assert torch.equal(back, part) and back.data_ptr() == part.data_ptr()
+    assert torch.equal(back, part)
+    assert back.data_ptr() == part.data_ptr()
 
 
 @pytest.mark.parametrize("dtype", FLOATS, ids=str)
@@ -132,7 +137,8 @@ def test_to_torch_refuses_other_dims_and_shows_both_lists(dims: tuple[str, ...],
     named = math.wrap(torch.zeros(2, 3, 4), batch("batch"), channel("field"), spatial("x"))
     with pytest.raises(ValueError, match=says) as caught:
         to_torch(named, dims)
-    assert str(dims) in str(caught.value) and "('batch', 'field', 'x')" in str(caught.value)
+    assert str(dims) in str(caught.value)
+    assert "('batch', 'field', 'x')" in str(caught.value)
 
 
 @pytest.mark.parametrize("dims", [("batch", "x"), ("batch", "field", "x", "y"), ("batch", "x", "x")])

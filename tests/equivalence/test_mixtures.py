@@ -25,7 +25,7 @@ Reference = Callable[[str], tuple[Config, Outcome]]
 
 @pytest.fixture(scope="session")
 def reference(tmp_path_factory: pytest.TempPathFactory) -> Reference:
-    """A configuration per training mode, its data on disk, and what pure legacy makes of it; once per worker."""
+    """A configuration per training mode, its data, and what pure legacy makes of them; once per worker."""
     known: dict[str, tuple[Config, Outcome]] = {}
 
     def make(mode: str) -> tuple[Config, Outcome]:
@@ -57,7 +57,9 @@ def test_every_mixture_trains_as_pure_legacy_does(
     config, expected = reference(mode)
     components = dict(zip(NEEDED[mode], sides, strict=True))
     with use_mode("hybrid", components):
-        assert all(row.mode == components[row.component] for row in choices(config) if row.component in components)
+        assert all(
+            row.mode == components[row.component] for row in choices(config) if row.component in components
+        )
         found = train(config)
     assert found.counts() == expected.counts()
     kind = {"hybrid": "hybrid run", "synthetic": "synthetic fit", "physical": "physical fit"}[mode]
@@ -85,6 +87,12 @@ def test_a_mixture_really_mixes(reference: Reference, tmp_path: Path) -> None:
         manager = factory.data_manager()
         dataset = factory.dataset(manager, config.trainer.train_sim)
         trainer = factory.synthetic_trainer(factory.synthetic_model())
-    assert [type(c).__module__.split(".")[1] for c in (manager, dataset, trainer)] == ["legacy", "phiml", "phiml"]
-    assert isinstance(dataset.manager, Adapter) and dataset.manager.inner is manager
-    assert isinstance(trainer.model, Adapter) and trainer.model.inner.mode == "legacy"
+    assert [type(c).__module__.split(".")[1] for c in (manager, dataset, trainer)] == [
+        "legacy",
+        "phiml",
+        "phiml",
+    ]
+    assert isinstance(dataset.manager, Adapter)
+    assert dataset.manager.inner is manager
+    assert isinstance(trainer.model, Adapter)
+    assert trainer.model.inner.mode == "legacy"

@@ -15,7 +15,11 @@ from hyco.testing import assert_equivalent
 from tests.cases import layout_with_static, smooth_states
 from tests.sides import SIDES, implementation, taken
 
-GRIDS = {1: Grid.of(x=(4.0, 16)), 2: Grid.of(x=(4.0, 8), y=(3.0, 12)), 3: Grid.of(x=(4.0, 4), y=(3.0, 8), z=(2.0, 12))}
+GRIDS = {
+    1: Grid.of(x=(4.0, 16)),
+    2: Grid.of(x=(4.0, 8), y=(3.0, 12)),
+    3: Grid.of(x=(4.0, 4), y=(3.0, 8), z=(2.0, 12)),
+}
 ranks = pytest.mark.parametrize("rank", [1, 2, 3])
 BATCH = 3
 
@@ -43,7 +47,8 @@ def both(grid: Grid, layout: FieldLayout | None = None, **options: Any) -> tuple
         for name, w in legacy.weights().items()
     }
     weights |= {name: np.abs(w) + 0.5 for name, w in weights.items() if name.endswith("running_var")}
-    legacy.assign(weights), phiml.assign(weights)
+    legacy.assign(weights)
+    phiml.assign(weights)
     return legacy, phiml
 
 
@@ -126,7 +131,8 @@ def test_one_seed_gives_both_sides_the_same_weights(precision: str) -> None:
     other = unet("legacy", GRIDS[2], seed=8, precision=precision, architecture=options).weights()
     assert list(first[0]) == list(first[1])
     for name, weight in first[0].items():
-        assert weight.dtype == first[1][name].dtype and np.array_equal(weight, first[1][name]), name
+        assert weight.dtype == first[1][name].dtype
+        assert np.array_equal(weight, first[1][name]), name
     assert any(not np.array_equal(w, other[name]) for name, w in first[0].items())
 
 
@@ -136,7 +142,9 @@ def test_one_seed_gives_both_sides_the_same_weights(precision: str) -> None:
 def windows(model: Any, steps: int, size: int = BATCH) -> Batch:
     """A batch of windows: smooth states, and others as their targets."""
     initial = smooth_states(model.layout, model.grid, size)
-    targets = np.stack([smooth_states(model.layout, model.grid, size, seed=n + 1) for n in range(steps)], axis=2)
+    targets = np.stack(
+        [smooth_states(model.layout, model.grid, size, seed=n + 1) for n in range(steps)], axis=2
+    )
     return Batch(model.arrays.state(initial), model.arrays.trajectory(targets), size)
 
 
@@ -148,7 +156,7 @@ def trainer_of(model: Any, **options: Any) -> Any:
 def weight_gradients(model: Any) -> dict[str, NDArray[Any]]:
     """What the last update left behind.
 
-    Not by biases in front of a normalisation, which takes them out again: these gradients are 0 but for rounding.
+    Biases in front of a normalisation are left out: it takes them away, so their gradients are rounding.
     """
     gradients = {name: p.grad.cpu().numpy() for name, p in model.network.named_parameters()}
     normalised = {name.rsplit(".", 2)[0] for name in statistics(model)}
@@ -211,7 +219,8 @@ def test_running_statistics_follow_the_batches_of_training_alone(rank: int, prec
     for model in both(GRIDS[rank], architecture={"batch_norm": True}, precision=precision):
         trainer, before = trainer_of(model, learning_rate=1e-30), statistics(model)  # the weights stay
         batch = windows(model, 2)
-        trainer.loss(batch), model.predict(smooth_states(model.layout, model.grid, 2), 2)
+        trainer.loss(batch)
+        model.predict(smooth_states(model.layout, model.grid, 2), 2)
         assert all(np.array_equal(w, before[name]) for name, w in statistics(model).items())
         for size in (BATCH, BATCH, 2):  # the last, smaller batch is compiled anew
             trainer.update(windows(model, 2, size))
@@ -239,12 +248,16 @@ def test_networks_and_their_losses_are_compiled_once_per_shape() -> None:
     states = model.arrays.state(smooth_states(model.layout, model.grid, BATCH))
     for _ in range(3):
         states = model(states)
-    model.rollout(states, 3), model.predict(smooth_states(model.layout, model.grid, BATCH), 2)
+    model.rollout(states, 3)
+    model.predict(smooth_states(model.layout, model.grid, BATCH), 2)
     assert model.compiled_step[False].traces == 1
     trainer = trainer_of(model)
     for _ in range(3):
-        trainer.update(windows(model, 2)), trainer.loss(windows(model, 2))
+        trainer.update(windows(model, 2))
+        trainer.loss(windows(model, 2))
     assert [trainer.compiled_loss[on].traces for on in (True, False)] == [1, 1]
-    trainer.update(windows(model, 2, 2)), trainer.update(windows(model, 2)), trainer.loss(windows(model, 2))
+    trainer.update(windows(model, 2, 2))
+    trainer.update(windows(model, 2))
+    trainer.loss(windows(model, 2))
     assert [trainer.compiled_loss[on].traces for on in (True, False)] == [2, 1]
     assert [model.compiled_step[on].traces for on in (True, False)] == [0, 1]

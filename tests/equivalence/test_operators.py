@@ -132,7 +132,9 @@ def test_diffusion_with_a_field_is_that_of_phiflow(
 # newer PhiFlow can, and the code that stands in for it can go.
 
 
-@pytest.mark.xfail(strict=True, raises=RuntimeError, reason="PhiML's torch backend cannot interpolate on a line")
+@pytest.mark.xfail(
+    strict=True, raises=RuntimeError, reason="PhiML's torch backend cannot interpolate on a line"
+)
 def test_phiflow_advects_on_a_line(rng: np.random.Generator) -> None:
     q = state(GRIDS[0], rng)
     expected = Stencils("legacy", GRIDS[0]).advect(q, q, DT, "periodic")
@@ -140,7 +142,9 @@ def test_phiflow_advects_on_a_line(rng: np.random.Generator) -> None:
 
 
 @pytest.mark.xfail(
-    strict=True, raises=IncompatibleShapes, reason="PhiFlow mixes cells and faces of a coefficient field on a line"
+    strict=True,
+    raises=IncompatibleShapes,
+    reason="PhiFlow mixes cells and faces of a coefficient field on a line",
 )
 def test_phiflow_diffuses_with_a_field_on_a_line(rng: np.random.Generator) -> None:
     q, c = state(GRIDS[0], rng), coefficient(GRIDS[0], rng, "field")
@@ -149,7 +153,9 @@ def test_phiflow_diffuses_with_a_field_on_a_line(rng: np.random.Generator) -> No
 
 
 @pytest.mark.xfail(
-    strict=True, raises=AssertionError, reason="with a coefficient field nothing passes PhiFlow's zero boundary"
+    strict=True,
+    raises=AssertionError,
+    reason="with a coefficient field nothing passes PhiFlow's zero boundary",
 )
 @pytest.mark.parametrize("grid", GRIDS[1:], ids=lambda g: f"{g.rank}d")
 def test_phiflow_lets_a_field_flow_through_zero_boundaries(grid: Grid, rng: np.random.Generator) -> None:

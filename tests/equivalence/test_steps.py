@@ -58,7 +58,8 @@ def test_the_parameters_and_bounds_are_the_same(case: Case) -> None:
     legacy, phiml = (case.model(side) for side in SIDES)
     for name in legacy.parameters:
         both = [taken(m.parameters[name], m.arrays, m.layout) for m in (legacy, phiml)]
-        assert both[0].dims == both[1].dims and np.array_equal(both[0].values, both[1].values)
+        assert both[0].dims == both[1].dims
+        assert np.array_equal(both[0].values, both[1].values)
         assert legacy.bounds(name) == phiml.bounds(name) == (0.0, case.limit)
 
 
@@ -77,7 +78,9 @@ def test_initial_states_are_the_same_bits() -> None:
 @cases
 def test_gradients_by_parameters_and_by_state(case: Case, precision: str, device: str) -> None:
     initial, targets, guess = arguments(case)
-    legacy, phiml = (rollout_gradients(case.model(s, precision, device), initial, targets, guess) for s in SIDES)
+    legacy, phiml = (
+        rollout_gradients(case.model(s, precision, device), initial, targets, guess) for s in SIDES
+    )
     assert_equivalent(legacy[0], phiml[0], "loss", precision=precision)
     assert_equivalent(legacy[1], phiml[1], "parameter gradient")
     assert_equivalent(legacy[2], phiml[2], "state gradient")
@@ -141,7 +144,9 @@ def test_at_a_uniform_coefficient_the_gradients_agree_and_do_not_vanish(case: Ca
 
 @pytest.mark.parametrize("side", SIDES)
 @pytest.mark.parametrize("case", [c for c in TIES if c.grid.rank < 3], ids=lambda c: c.name)
-def test_at_a_uniform_coefficient_the_gradient_is_the_mean_of_both_sides_of_the_kink(side: str, case: Case) -> None:
+def test_at_a_uniform_coefficient_the_gradient_is_the_mean_of_both_sides_of_the_kink(
+    side: str, case: Case
+) -> None:
     """Central differences of a kinked function average its two slopes, as half a gradient to each cell does.
 
     Along a single cell, where all faces of the cell turn at once.
@@ -213,7 +218,8 @@ def test_steps_and_rollouts_are_compiled_once_per_shape(case: Case) -> None:
     for _ in range(3):
         state = model.step(state)
     assert model.compiled_step.traces == 1
-    model.rollout(state, 4), model.rollout(arrays.state(case.states(2, seed=1)), 6)
+    model.rollout(state, 4)
+    model.rollout(arrays.state(case.states(2, seed=1)), 6)
     model.assign({name: 0.5 * np.asarray(v) for name, v in case.parameters().items()})
     model.step(state)
     model.step(state, {name: arrays.parameter(0.9 * np.asarray(v)) for name, v in case.parameters().items()})
@@ -235,7 +241,9 @@ def batch_of(model: Any, case: Case, size: int) -> Batch:
 def test_the_objective_of_a_fit_is_compiled_once_per_shape(name: str) -> None:
     case = BY_NAME[name]
     model = case.model("phiml")
-    trainer = implementation("phiml", "physical_trainer")(model, bounds={"diffusion_coeff": (0.0, case.limit)})
+    trainer = implementation("phiml", "physical_trainer")(
+        model, bounds={"diffusion_coeff": (0.0, case.limit)}
+    )
     for share in (0.3, 0.5, 0.6):
         values = {"diffusion_coeff": share * np.asarray(case.value("diffusion_coeff"))}
         trainer.loss_and_gradients(batch_of(model, case, 3), values)

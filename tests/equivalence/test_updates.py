@@ -25,11 +25,15 @@ def arrays(seed: int, frames: int) -> NDArray[np.float64]:
 
 
 @pytest.mark.parametrize("side", SIDES)
-def test_the_loss_is_the_mean_square_over_predicted_frames_and_dynamic_fields(side: str, precision: str) -> None:
+def test_the_loss_is_the_mean_square_over_predicted_frames_and_dynamic_fields(
+    side: str, precision: str
+) -> None:
     rollout, targets = arrays(0, STEPS + 1), arrays(10, STEPS)
     native = arrays_of(side, LAYOUT, precision)
     with scope(native):
-        loss = module(side, "losses").rollout_loss(native.trajectory(rollout), native.trajectory(targets), LAYOUT)
+        loss = module(side, "losses").rollout_loss(
+            native.trajectory(rollout), native.trajectory(targets), LAYOUT
+        )
     found = float(native.numpy(loss))
     expected = float(np.mean((rollout[:, [0, 1, 3], 1:] - targets[:, [0, 1, 3]]) ** 2))
     assert_equivalent(expected, found, "loss", precision=precision)
@@ -79,7 +83,9 @@ def updated(side: str, steps: int, precision: str = "float64", **options: Any) -
 @pytest.mark.parametrize("steps", [1, 6])
 @pytest.mark.parametrize("weight_decay", [0.0, 0.1])
 def test_adam(steps: int, weight_decay: float, precision: str) -> None:
-    (legacy, expected), (phiml, found) = (updated(s, steps, precision, weight_decay=weight_decay) for s in SIDES)
+    (legacy, expected), (phiml, found) = (
+        updated(s, steps, precision, weight_decay=weight_decay) for s in SIDES
+    )
     assert_equivalent(np.array(expected), np.array(found), "losses of updates", precision=precision)
     assert_equivalent(legacy.weights(), phiml.weights(), "updated weights")
     assert_equivalent(legacy.moments(), phiml.moments(), "adam moments")
@@ -88,7 +94,7 @@ def test_adam(steps: int, weight_decay: float, precision: str) -> None:
 def test_adam_with_normalisation() -> None:
     (legacy, expected), (phiml, found) = (updated(s, 6, batch_norm=True) for s in SIDES)
     assert_equivalent(np.array(expected), np.array(found), "losses of updates")
-    assert_equivalent(legacy.weights(), phiml.weights(), "updated weights")
+    assert_equivalent(legacy.weights(), phiml.weights(), "updated weights with normalisation")
 
 
 @pytest.mark.parametrize("side", SIDES)
@@ -116,11 +122,6 @@ def test_without_decay_there_is_none(side: str) -> None:
     assert max(np.abs(plain[name] - decayed[name]).max() for name in plain) > 1e-4
 
 
-def averages(learner: Any) -> dict[str, NDArray[Any]]:
-    """Adam's running averages.  Not its count of steps, whose type is up to PyTorch."""
-    return {name: a for name, a in learner.moments().items() if not name.endswith(".step")}
-
-
 @pytest.mark.parametrize("side", SIDES)
 def test_a_training_goes_on_on_the_other_side(side: str, precision: str) -> None:
     """The state of one side, restored on the other one, gives the same next updates."""
@@ -133,7 +134,7 @@ def test_a_training_goes_on_on_the_other_side(side: str, precision: str) -> None
             learner.set_learning_rate(0.003)
             learner.update(batch(learner.mode, number, precision))
     assert_equivalent(whole.weights(), moved.weights(), "updated weights")
-    assert_equivalent(averages(whole), averages(moved), "adam moments")
+    assert_equivalent(whole.moments(), moved.moments(), "adam moments")
 
 
 @pytest.mark.parametrize("side", SIDES)
@@ -144,7 +145,7 @@ def test_moments_come_out_and_go_in_unchanged(side: str) -> None:
     fresh.put_moments(learner.moments())
     put, given = fresh.moments(), learner.moments()
     assert list(put) == list(given)
-    assert all(np.array_equal(put[name], given[name]) for name in given)
+    assert all(np.array_equal(put[n], given[n]) and put[n].dtype == given[n].dtype for n in given)
     assert {name.split(".")[1] for name in given} == {"step", "exp_avg", "exp_avg_sq"}
     given[next(iter(given))] += 1.0
     assert learner.moments()[next(iter(given))] == 3.0  # what came out is a copy

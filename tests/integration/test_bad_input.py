@@ -105,7 +105,7 @@ def test_bad_trajectories_are_named(project: Project, hyco_here: Here) -> None:
             file["velocity"][3, 5] = np.nan
         line = refused(hyco_here, "train", "tiny.yaml")
         assert path.name in line
-        assert "got nan in velocity_x of frame 3 at cell (x=5)" in line
+        assert "(nan) in velocity_x of frame 3 at cell (x=5)" in line
     assert project.temporaries() == []
     assert not (project.folder / "results" / "tiny" / "checkpoints").exists()
     assert hyco_here("train", "tiny.yaml").status == 0

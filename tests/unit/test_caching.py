@@ -85,7 +85,8 @@ def test_the_first_load_makes_a_cache_and_the_second_reads_it(cache: TrajectoryC
     expected = write_simulation(cache.data_dir, 1)
     assert not cache.is_cached(1)
     assert np.array_equal(cache.load(1), expected)
-    assert cache.is_cached(1) and not cache.is_cached(0)
+    assert cache.is_cached(1)
+    assert not cache.is_cached(0)
     poison(cache, 1)
     assert np.all(cache.load(1) == 7.0)
 
@@ -93,12 +94,14 @@ def test_the_first_load_makes_a_cache_and_the_second_reads_it(cache: TrajectoryC
 def test_a_trajectory_is_cached_in_the_precision_asked_for(cache: TrajectoryCache) -> None:
     single = replace(cache, precision="float32")
     array = single.load(0)
-    assert array.dtype == np.float32 and array.flags.c_contiguous
+    assert array.dtype == np.float32
+    assert array.flags.c_contiguous
     assert np.array_equal(array, cache.load(0).astype(np.float32))
 
 
 def test_facts_come_without_loading(cache: TrajectoryCache) -> None:
-    assert cache.frames(2) == 5 and cache.nbytes(2) == 2 * 5 * 24 * 8
+    assert cache.frames(2) == 5
+    assert cache.nbytes(2) == 2 * 5 * 24 * 8
     assert replace(cache, precision="float32").nbytes(2) == 2 * 5 * 24 * 4
     assert not cache.cache_dir.exists()
     assert cache.path(2) == cache.cache_dir / "sim_000002.npz"
@@ -135,10 +138,12 @@ def test_a_stale_cache_is_made_anew_with_one_warning(
     assert not cache.is_cached(0)
     if prepared:
         cache.prepare([0])
-    assert not np.any(cache.load(0) == 7.0) and cache.is_cached(0)
+    assert not np.any(cache.load(0) == 7.0)
+    assert cache.is_cached(0)
     cache.load(0)
     (warning,) = warnings_of(caplog)
-    assert "sim_000000.npz" in warning and "stale" in warning
+    assert "sim_000000.npz" in warning
+    assert "stale" in warning
 
 
 @pytest.mark.parametrize("damage", ["value", "cut", "empty"])
@@ -159,7 +164,8 @@ def test_a_damaged_cache_is_made_anew_with_one_warning(
     assert np.array_equal(cache.load(0), expected)
     assert np.array_equal(cache.load(0), expected)
     (warning,) = warnings_of(caplog)
-    assert "sim_000000.npz" in warning and "made anew" in warning
+    assert "sim_000000.npz" in warning
+    assert "made anew" in warning
 
 
 def test_prepare_makes_what_is_missing_and_says_what_was_there(
@@ -171,7 +177,8 @@ def test_prepare_makes_what_is_missing_and_says_what_was_there(
         cache.prepare([0, 1, 1, 2])
     assert [cache.is_cached(i) for i in range(3)] == [True] * 3
     assert np.all(cache.load(1) == 7.0)
-    assert "1 of 3 trajectories are loaded from the cache" in caplog.text and "caching 2" in caplog.text
+    assert "1 of 3 trajectories are loaded from the cache" in caplog.text
+    assert "caching 2" in caplog.text
     assert not warnings_of(caplog)
 
 

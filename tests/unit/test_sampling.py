@@ -14,7 +14,12 @@ def test_the_same_stream_gives_the_same_numbers() -> None:
 
 
 def test_seed_purpose_and_index_all_make_another_stream() -> None:
-    streams = [(0, p) for p in PURPOSES] + [(1, "batches"), (0, "batches", 0), (0, "batches", 1), (0, "batches", 1, 0)]
+    streams = [(0, p) for p in PURPOSES] + [
+        (1, "batches"),
+        (0, "batches", 0),
+        (0, "batches", 1),
+        (0, "batches", 1, 0),
+    ]
     first = [tuple(stream(*key).integers(0, 1 << 60, 3)) for key in streams]
     assert len(set(first)) == len(streams)
 
@@ -68,7 +73,8 @@ def test_convolutions_are_uniform_within_one_over_the_root_of_their_inputs() -> 
 
 def test_normalisation_starts_as_the_identity() -> None:
     weights = initial_weights(SHAPES, np.random.default_rng(0))
-    assert np.all(weights["inc.1.weight"] == 1.0) and np.all(weights["inc.1.bias"] == 0.0)
+    assert np.all(weights["inc.1.weight"] == 1.0)
+    assert np.all(weights["inc.1.bias"] == 0.0)
 
 
 def test_pytorch_draws_its_convolutions_from_the_same_distribution() -> None:

@@ -24,6 +24,11 @@ REAL = FakeDataset(Windows((7, 6), 3))  # windows 0 to 8
 VALIDATION = FakeDataset(Windows((5,), 3))  # windows 0 to 2
 
 
+def joined(batches: list[list[int]]) -> list[int]:
+    """The windows of all batches, in order."""
+    return [window for batch in batches for window in batch]
+
+
 def test_every_window_counts_the_same_whatever_its_batch() -> None:
     assert mean_loss([(1.0, 3), (5.0, 1)]) == 2.0
 
@@ -81,7 +86,7 @@ def epoch_loop(learner: Walker, rate: float = 0.1, seed: int = 0, **options: Any
 def test_an_epoch_sees_every_window_once_in_an_order_of_its_own() -> None:
     learner = Walker()
     epoch_loop(learner).fit(REAL, None, 2)
-    first, second = sum(learner.seen[:3], []), sum(learner.seen[3:], [])
+    first, second = joined(learner.seen[:3]), joined(learner.seen[3:])
     assert [len(b) for b in learner.seen] == [4, 4, 1] * 2
     assert sorted(first) == sorted(second) == list(range(9))
     assert first != second
@@ -106,7 +111,8 @@ def test_records_say_what_happened() -> None:
     losses = np.array([10.0, 9.9, 9.7]) + 1e-3 * windows
     assert records[0]["train_loss"] == pytest.approx(np.dot(losses, [4, 4, 1]) / 9, rel=1e-14)
     assert records[0]["validation_loss"] == pytest.approx(10.0 - 0.6 + 1e-3, rel=1e-14)
-    assert set(records[0]["timing"]) == {"seconds", "peak_memory_mb"} and records[0]["timing"]["seconds"] > 0
+    assert set(records[0]["timing"]) == {"seconds", "peak_memory_mb"}
+    assert records[0]["timing"]["seconds"] > 0
 
 
 def test_the_learning_rate_is_that_of_the_epoch_of_the_whole_run() -> None:
@@ -134,7 +140,8 @@ def test_the_best_weights_are_those_of_the_least_validation_loss() -> None:
     assert [r["best"] for r in records] == [True, False, False, False]
     assert learner.weight > 20.0
     loop.use_best()
-    assert learner.weight == 6.0 and loop.best_loss == records[0]["validation_loss"]
+    assert learner.weight == 6.0
+    assert loop.best_loss == records[0]["validation_loss"]
 
 
 def test_without_validation_the_training_loss_decides() -> None:
@@ -172,7 +179,8 @@ def test_a_restored_loop_goes_on_as_if_nothing_had_happened(stop: int) -> None:
         assert {k: v for k, v in a.items() if k != "timing"} == {k: v for k, v in b.items() if k != "timing"}
     assert half.seen + rest.seen == whole.seen
     assert (rest.weight, rest.speed) == (whole.weight, whole.speed)
-    second.use_best(), reference.use_best()
+    second.use_best()
+    reference.use_best()
     assert rest.weight == whole.weight
 
 
@@ -181,15 +189,20 @@ def test_a_loss_that_is_not_finite_ends_the_run_and_says_where(value: int) -> No
     loop = epoch_loop(Walker(broken_at=value))
     with pytest.raises(RunError, match=rf"batch {value - 1} in epoch 1 is nan.*learning_rate"):
         loop.fit(REAL, None, 1)
-    assert loop.epoch == 0 and loop.best_loss == inf
+    assert loop.epoch == 0
+    assert loop.best_loss == inf
 
 
 def bad_states(good: TrainingState, weights: str, key: str) -> dict[str, TrainingState]:
     """States that do not fit, by what the error must say."""
     return {
-        rf"missing {key}": replace(good, arrays={n: a for n, a in good.arrays.items() if n != f"{weights}.{key}"}),
+        rf"missing {key}": replace(
+            good, arrays={n: a for n, a in good.arrays.items() if n != f"{weights}.{key}"}
+        ),
         r"unexpected other": replace(good, arrays={**good.arrays, f"{weights}.other": np.zeros(1)}),
-        rf"{key}: expected shape": replace(good, arrays={**good.arrays, f"{weights}.{key}": np.zeros((2, 2))}),
+        rf"{key}: expected shape": replace(
+            good, arrays={**good.arrays, f"{weights}.{key}": np.zeros((2, 2))}
+        ),
         rf"{key}: not finite": replace(
             good, arrays={**good.arrays, f"best.{key}": np.full_like(good.arrays[f"{weights}.{key}"], nan)}
         ),
@@ -266,11 +279,14 @@ def test_a_fit_minimises_the_mean_over_all_windows_at_once() -> None:
     well = Well()
     (record,) = fit_loop(well).fit(REAL, None, 1).records
     assert np.abs(well.c - (0.6 + 4.0 / 100)).max() < 1e-6  # windows 0 to 8: the mean is 4
-    assert [len(b) for b in well.seen[:3]] == [4, 4, 1] and sum(well.seen[:3], []) == list(range(9))
+    assert [len(b) for b in well.seen[:3]] == [4, 4, 1]
+    assert joined(well.seen[:3]) == list(range(9))
     spread = np.mean((np.arange(9) - 4.0) ** 2) / 1e4
     assert record["train_loss"] == pytest.approx(spread, rel=1e-6)
-    assert record["initial_loss"] == pytest.approx(np.mean(([0.54, 0.44, 0.34] + np.zeros(3)) ** 2) + spread)
-    assert record["windows"] == 9 and record["status"] == "converged" and record["best"]
+    assert record["initial_loss"] == pytest.approx(np.mean(np.array([0.54, 0.44, 0.34]) ** 2) + spread)
+    assert record["windows"] == 9
+    assert record["status"] == "converged"
+    assert record["best"]
     assert record["parameters"]["c"] == {
         "mean": pytest.approx(0.64, abs=1e-6),
         "min": pytest.approx(0.64, abs=1e-6),
@@ -282,8 +298,18 @@ def test_a_stride_thins_out_real_windows_and_keeps_all_generated_ones() -> None:
     well = Well()
     data = FakeDataset(Windows((7, 6), 3, generated=(5,)))
     (record,) = fit_loop(well, window_stride=4).fit(data, None, 1).records
-    assert sum(well.seen[:2], []) == [0, 4, 8, 9, 10, 11]
+    assert joined(well.seen[:2]) == [0, 4, 8, 9, 10, 11]
     assert (record["windows"], record["generated_windows"]) == (6, 3)
+
+
+@pytest.mark.parametrize("weight", [0.0, 0.25, 1.0, 3.0])
+def test_a_generated_window_counts_its_weight(weight: float) -> None:
+    well = Well()
+    data = FakeDataset(Windows((7, 6), 3, generated=(6,)))  # real windows 0 to 8, generated ones 9 to 12
+    fit_loop(well, interaction_weight=weight).fit(data, None, 1)
+    mean = (sum(range(9)) + weight * sum(range(9, 13))) / (9 + 4 * weight)
+    assert np.abs(well.c - (0.6 + mean / 100)).max() < 1e-6
+    assert [len(b) for b in well.seen[:4]] == [4, 4, 1, 4]
 
 
 def test_bounds_hold() -> None:
@@ -296,14 +322,17 @@ def test_the_next_solve_starts_where_the_last_one_ended() -> None:
     well = Well()
     records = fit_loop(well).fit(REAL, None, 2).records
     assert records[1]["initial_loss"] == pytest.approx(records[0]["train_loss"], rel=1e-12)
-    assert [r["epoch"] for r in records] == [1, 2] and records[1]["iterations"] == 0
+    assert [r["epoch"] for r in records] == [1, 2]
+    assert records[1]["iterations"] == 0
 
 
 def test_a_diverged_solve_keeps_the_parameters_and_says_so() -> None:
     well = Well(broken=True)
     (record,) = fit_loop(well).fit(REAL, None, 1).records
     assert well.c.tolist() == [0.1, 0.2, 0.3]
-    assert record["status"] == "diverged" and record["non_finite_evaluations"] == 1 and not record["best"]
+    assert record["status"] == "diverged"
+    assert record["non_finite_evaluations"] == 1
+    assert not record["best"]
 
 
 def test_best_is_judged_on_validation() -> None:
@@ -320,14 +349,17 @@ def test_best_is_judged_on_validation() -> None:
 
 def test_smoothness_draws_neighbours_together_and_stays_out_of_the_losses() -> None:
     class Peak(Well):
-        def loss_and_gradients(self, batch: Batch, values: Any) -> tuple[float, dict[str, NDArray[np.float64]]]:
+        def loss_and_gradients(
+            self, batch: Batch, values: Any
+        ) -> tuple[float, dict[str, NDArray[np.float64]]]:
             error = values["c"] - np.array([0.2, 0.8, 0.2])
             return float(np.mean(error**2)), {"c": 2.0 * error / 3.0}
 
     rough, smooth = Peak(), Peak()
     fit_loop(rough).fit(REAL, None, 1)
     (record,) = fit_loop(smooth, smoothness=0.5).fit(REAL, None, 1).records
-    assert np.ptp(rough.c) == pytest.approx(0.6, abs=1e-6) and np.ptp(smooth.c) < 0.3
+    assert np.ptp(rough.c) == pytest.approx(0.6, abs=1e-6)
+    assert np.ptp(smooth.c) < 0.3
     assert smooth.c.mean() == pytest.approx(0.4, abs=1e-6)
     assert record["train_loss"] == pytest.approx(float(np.mean((smooth.c - [0.2, 0.8, 0.2]) ** 2)), rel=1e-10)
     assert record["regularisation"] == pytest.approx(0.5 * float(np.mean(np.diff(smooth.c) ** 2)), rel=1e-10)
@@ -345,7 +377,8 @@ def test_a_restored_fit_goes_on_as_if_nothing_had_happened() -> None:
     found = second.fit(REAL, VALIDATION, 2).records
     for a, b in zip(expected[1:], found, strict=True):
         assert {k: v for k, v in a.items() if k != "timing"} == {k: v for k, v in b.items() if k != "timing"}
-    assert np.array_equal(rest.c, whole.c) and second.best_loss == reference.best_loss
+    assert np.array_equal(rest.c, whole.c)
+    assert second.best_loss == reference.best_loss
 
 
 @pytest.mark.parametrize("number", range(6))
@@ -357,7 +390,8 @@ def test_a_fit_state_that_does_not_fit_is_refused_whole(number: int) -> None:
     loop = fit_loop(well)
     with pytest.raises(CheckpointError, match=message):
         loop.restore(state)
-    assert well.c.tolist() == [0.1, 0.2, 0.3] and loop.best_values == {}
+    assert well.c.tolist() == [0.1, 0.2, 0.3]
+    assert loop.best_values == {}
 
 
 def test_observers_of_a_fit_get_the_records_and_progress_the_iterations() -> None:
@@ -365,10 +399,12 @@ def test_observers_of_a_fit_get_the_records_and_progress_the_iterations() -> Non
     iterations: list[int] = []
     loop = fit_loop(Well(), observe=records.append, progress=lambda i, loss: iterations.append(i))
     history = loop.fit(REAL, None, 2)
-    assert records == history.records and loop.epoch == 2
+    assert records == history.records
+    assert loop.epoch == 2
     assert iterations[: records[0]["iterations"]] == list(range(1, records[0]["iterations"] + 1))
 
 
 def test_no_epochs_is_no_work() -> None:
     well = Well()
-    assert fit_loop(well).fit(REAL, None, 0).records == [] and well.seen == []
+    assert fit_loop(well).fit(REAL, None, 0).records == []
+    assert well.seen == []

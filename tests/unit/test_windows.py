@@ -32,7 +32,8 @@ def test_a_window_that_does_not_exist_is_an_index_error(index: int) -> None:
 
 def test_a_trajectory_that_is_too_short_has_no_window_and_shifts_nothing() -> None:
     assert [Windows((2, 4), 3).locate(i) for i in range(2)] == [(1, 0), (1, 1)]
-    assert len(Windows((), 3)) == 0 and list(Windows((), 3).batches(4)) == []
+    assert len(Windows((), 3)) == 0
+    assert list(Windows((), 3).batches(4)) == []
 
 
 @pytest.mark.parametrize(
@@ -79,7 +80,8 @@ def test_alpha_is_the_share_of_real_windows_and_leaves_the_generated_ones(alpha:
 def test_passes_with_a_small_alpha_use_different_windows_and_at_least_one() -> None:
     windows = Windows((42,), 3, generated=(12,), alpha=0.01)
     used = {next(windows.batches(99, np.random.default_rng(seed)))[0] for seed in range(20)}
-    assert len(used) > 10 and all(0 <= i < 40 for i in used)
+    assert len(used) > 10
+    assert all(0 <= i < 40 for i in used)
 
 
 def test_a_pass_in_order_ignores_alpha() -> None:
@@ -94,7 +96,8 @@ def test_trajectories_that_do_not_fit_into_memory_together_are_visited_in_groups
     visited = [windows.locate(i)[0] for i in order]
     groups = [set(visited[i : i + 10 * resident]) for i in range(0, 60, 10 * resident)]
     assert all(len(group) == resident for group in groups)
-    assert set.union(*groups) == set(range(6)) and visited != sorted(visited)
+    assert set.union(*groups) == set(range(6))
+    assert visited != sorted(visited)
 
 
 def test_generated_windows_are_spread_over_the_whole_pass() -> None:
@@ -102,7 +105,9 @@ def test_generated_windows_are_spread_over_the_whole_pass() -> None:
     order = [i for b in windows.batches(30, np.random.default_rng(2)) for i in b]
     places = [n for n, i in enumerate(order) if i >= windows.real_count]
     assert len(places) == 100
-    assert 90 < np.mean(places) < 210 and min(places) < 30 and max(places) > 270
+    assert 90 < np.mean(places) < 210
+    assert min(places) < 30
+    assert max(places) > 270
 
 
 def test_real_windows_keep_their_order_when_generated_ones_join() -> None:
