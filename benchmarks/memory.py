@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import importlib
 import json
-import resource
 import subprocess
 import sys
 from dataclasses import dataclass
@@ -15,6 +14,7 @@ from pathlib import Path
 
 import hyco
 from hyco import Config
+from hyco.learning.clocks import peak_memory_mb
 
 ROOT = Path(__file__).parent.parent
 
@@ -26,21 +26,6 @@ class Run:
     imports: float
     peak: float
     work: dict[str, float]
-
-
-def peak_mb() -> float:
-    """The most memory that this process has held, in MiB.
-
-    The kernel's own mark is taken where there is one: what `getrusage` says of a process that another one
-    started begins at the peak of the other.
-    """
-    status = Path("/proc/self/status")
-    if status.exists():
-        for line in status.read_text(encoding="ascii").splitlines():
-            if line.startswith("VmHWM:"):
-                return int(line.split()[1]) / 1024
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    return peak / 2**20 if sys.platform == "darwin" else peak / 1024
 
 
 def train_in_process(config: Config) -> Run:
@@ -61,10 +46,10 @@ def main(path: str) -> None:
     side = config.migration.mode
     importlib.import_module(f"hyco.{side}")
     importlib.import_module(f"hyco.{side}.device").Compute("cpu")  # loads what is computed with
-    imports = peak_mb()
+    imports = peak_memory_mb()
     hyco.train(config)
     work = work_done(config.output_dir / "history.jsonl")
-    print(json.dumps({"imports": imports, "peak": peak_mb(), "work": work}))
+    print(json.dumps({"imports": imports, "peak": peak_memory_mb(), "work": work}))
 
 
 def work_done(history: Path) -> dict[str, float]:

@@ -15,7 +15,8 @@ from dataclasses import dataclass
 
 from hyco.errors import ConfigError
 from hyco.interfaces import Dataset, History, Observer, PhysicalTrainer, Plan, Record, State, SyntheticTrainer
-from hyco.learning.training import ignore, timing
+from hyco.learning.clocks import timing
+from hyco.learning.training import ignore
 from hyco.problem.windows import window_count
 
 

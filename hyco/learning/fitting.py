@@ -13,9 +13,10 @@ from numpy.typing import NDArray
 from hyco.errors import CheckpointError
 from hyco.interfaces import Batch, Dataset, History, Observer, PhysicalModel, Record, Solve, TrainingState
 from hyco.learning.checkpoints import check_entries, prefixed, under
+from hyco.learning.clocks import timing
 from hyco.learning.inverse import Solution, Values, solve_inverse_problem
 from hyco.learning.regularisers import squared_gradient
-from hyco.learning.training import ignore, mean_loss, timing
+from hyco.learning.training import ignore, mean_loss
 
 
 class Fitter(Protocol):

@@ -5,7 +5,6 @@ A mode brings `Learner`: one update, one loss, the learning rate, and its state 
 
 from __future__ import annotations
 
-import resource
 import time
 from collections.abc import Mapping
 from math import inf, isfinite
@@ -17,6 +16,7 @@ from numpy.typing import NDArray
 from hyco.errors import CheckpointError, RunError
 from hyco.interfaces import Batch, Dataset, History, Observer, Record, TrainingState
 from hyco.learning.checkpoints import check_entries, prefixed, under
+from hyco.learning.clocks import timing
 from hyco.learning.schedules import Schedule
 from hyco.problem.sampling import stream
 
@@ -158,9 +158,3 @@ def mean_loss(losses: Any) -> float:
     """Mean of (loss, size) pairs, weighted by size; every window counts the same."""
     pairs = [(float(loss), size) for loss, size in losses]
     return float(np.dot([v for v, _ in pairs], [s for _, s in pairs]) / sum(s for _, s in pairs))
-
-
-def timing(began: float) -> dict[str, float]:
-    """Seconds since `began`, and the peak memory of the process so far."""
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024.0
-    return {"seconds": time.perf_counter() - began, "peak_memory_mb": peak}

@@ -15,11 +15,11 @@ import numpy as np
 import pytest
 
 from benchmarks.measure import Outcome, Timed
-from benchmarks.memory import peak_mb
 from benchmarks.results import Results, Timing, memory_ratio, ratio_lines, seconds, time_ratio
 from benchmarks.scenarios import SCALES, Scenario, experiment, scale, scenarios
 from benchmarks.table import preparation, render
 from benchmarks.targets import TARGETS, Target, read
+from hyco.learning.clocks import peak_memory_mb
 
 ROOT = Path(__file__).parents[2]
 FACTS = {
@@ -215,6 +215,6 @@ def test_an_unknown_scale_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.mark.skipif(not Path("/proc/self/status").exists(), reason="the kernel keeps no such mark here")
 def test_the_peak_of_a_process_is_not_that_of_its_parent() -> None:
     held = bytearray(256 << 20)
-    code = "from benchmarks.memory import peak_mb; print(peak_mb())"
+    code = "from hyco.learning.clocks import peak_memory_mb; print(peak_memory_mb())"
     done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True)
-    assert peak_mb() > len(held) / 2**20 > float(done.stdout)
+    assert peak_memory_mb() > len(held) / 2**20 > float(done.stdout)
