@@ -127,13 +127,13 @@ class FitLoop:
         if best:
             check_entries("training state, best parameters", self.values, best)
         try:
-            self.epoch, self.best_loss = int(state.facts["epoch"]), float(state.facts["best_loss"])
+            epoch, best_loss = int(state.facts["epoch"]), float(state.facts["best_loss"])
         except (KeyError, TypeError, ValueError) as error:
             raise CheckpointError(
                 f"training state: epoch or best_loss is missing or no number: {error}"
             ) from error
         self._put(values)
-        self.best_values = best
+        self.epoch, self.best_loss, self.best_values = epoch, best_loss, best
 
     def _batches(self, train: Dataset) -> Sequence[Batch]:
         real = len(train) - train.generated

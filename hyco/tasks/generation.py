@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Callable
 
 import numpy as np
 
@@ -18,11 +19,11 @@ from hyco.tasks.progress import Progress
 log = logging.getLogger("hyco.generate")
 
 
-def generate_simulations(config: Config, progress: Progress) -> int:
+def generate_simulations(config: Config, progress: Progress, check: Callable[[], None]) -> int:
     """Write every simulation that is not there yet as configured; the number written.
 
     A file that this configuration made stays; one that another configuration made is made anew, and said
-    so; one that cannot be read raises DataError.
+    so; one that cannot be read raises DataError.  `check` is called between simulations.
     """
     total = config.data.num_simulations
     todo = [i for i in range(total) if not _is_current(config, i)]
@@ -35,6 +36,7 @@ def generate_simulations(config: Config, progress: Progress) -> int:
     for done, simulation in enumerate(todo, start=total - len(todo) + 1):
         _simulate(config, model, simulation)
         progress.update("simulations", done, total)
+        check()
     return len(todo)
 
 

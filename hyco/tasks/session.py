@@ -14,6 +14,7 @@ from hyco.migration.factory import choices, mode_from
 from hyco.storage.run_directory import RunDirectory
 from hyco.tasks.evaluation import evaluate_models
 from hyco.tasks.generation import generate_simulations
+from hyco.tasks.interrupts import remembered_interrupts
 from hyco.tasks.progress import FILE_ONLY, Progress, Silent
 from hyco.tasks.training import Training
 
@@ -52,12 +53,14 @@ def run(
     with _session(config, origin, progress or Silent()) as (directory, shown):
         training = Training(config, directory, shown)
         try:
-            if "generate" in chosen:
-                generate_simulations(config, shown)
-            if "train" in chosen:
-                training.run(resume=resume)
-            if "evaluate" in chosen:
-                summary = evaluate_models(config, directory, shown)
+            with remembered_interrupts() as check:
+                training.check = check
+                if "generate" in chosen:
+                    generate_simulations(config, shown, check)
+                if "train" in chosen:
+                    training.run(resume=resume)
+                if "evaluate" in chosen:
+                    summary = evaluate_models(config, directory, shown)
         except KeyboardInterrupt:
             raise _interrupted(config, training) from None
     return summary

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -26,7 +27,7 @@ class Training:
     After every epoch `<model>_last` holds the trainer's whole state, and `<model>_best` the model when it
     was never better; after an interruption `run(resume=True)` goes on from the former.  A record is in the
     history before the state that it belongs to is saved, so that none is missing from what goes on.  `begun`
-    says whether there is a state to go on from.
+    says whether there is a state to go on from; `check` is called between epochs and iterations.
     """
 
     config: Config
@@ -34,6 +35,7 @@ class Training:
     progress: Progress
     trainers: dict[str, Trainer] = field(default_factory=dict)
     begun: bool = False
+    check: Callable[[], None] = lambda: None
 
     def run(self, *, resume: bool = False) -> None:
         """Train from the start, or go on."""
@@ -111,6 +113,7 @@ class Training:
         log.info(_line(record), extra=FILE_ONLY)
         if record.get("status") == "diverged":
             log.warning("physical solve %d diverged; the parameters before it stay", record["epoch"])
+        self.check()
 
     def _keep(self, record: Record) -> None:
         """Save the states after a record; the last solve of a cycle counts once the cycle is on record."""
@@ -161,6 +164,7 @@ class Training:
 
     def _iteration(self, iteration: int, loss: float) -> None:
         self.progress.detail(NAMES["physical"], f"loss {loss:.2e}, step {iteration}")
+        self.check()
 
 
 def _adapted(factory: Factory, dataset: Dataset | None, side: Any) -> Dataset | None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import signal
 import subprocess
 import sys
 from dataclasses import dataclass
@@ -63,7 +64,9 @@ class Project:
     folder: Path
 
     def popen(self, *command: str, **options: Any) -> subprocess.Popen[str]:
-        """A command started in the folder."""
+        """A command started in the folder; Ctrl-C reaches it even where the tests run in the background."""
+        if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:  # a shell does so for `&`; children inherit it
+            signal.signal(signal.SIGINT, signal.default_int_handler)
         env = {**os.environ, "PYTHONPATH": str(SOURCES), "OMP_NUM_THREADS": "1", "COLUMNS": "200"}
         env.pop("HYCO_MODE", None)
         pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
