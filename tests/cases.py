@@ -14,7 +14,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hyco.migration.registry import resolve, use_mode
-from hyco.problem.equations import EQUATIONS, Equation, diffusion_limit
+from hyco.problem.equation import Equation, diffusion_limit
+from hyco.problem.equations import EQUATIONS
 from hyco.problem.fields import FieldLayout, FieldSpec
 from hyco.problem.grid import AXES, Boundary, Grid
 from hyco.problem.sampling import smooth_random_field

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Annotated, Any, Literal
 
-from pydantic import AfterValidator, BeforeValidator, Field
+from pydantic import AfterValidator, Field, SerializeAsAny, ValidationInfo, field_validator
 from pydantic_core import PydanticCustomError
 
+from hyco.config.architectures import ARCHITECTURES, Architecture
 from hyco.config.section import Count, Formula, Positive, Section
+from hyco.errors import did_you_mean
 from hyco.problem.grid import AXES, Boundary
 
 
@@ -36,13 +39,6 @@ def _first_axes(domain: dict[str, Axis]) -> dict[str, Axis]:
     return {axis: domain[axis] for axis in AXES if axis in domain}
 
 
-def _filter_counts(value: Any) -> Any:
-    counts = tuple(value) if isinstance(value, (list, tuple)) else (value,)
-    if not counts or any(type(count) is not int or count < 1 for count in counts):
-        raise PydanticCustomError("filters_type", "a whole number from 1, or a list of them")
-    return counts if isinstance(value, (list, tuple)) else value
-
-
 class Physical(Section):
     """The equation, its box, its time step, and the true values of its parameters."""
 
@@ -54,27 +50,44 @@ class Physical(Section):
     parameters: dict[str, Parameter]
 
 
-class Architecture(Section):
-    """The network: `filters` is one width for all levels, or a list of one width per level."""
-
-    levels: Annotated[int, Field(ge=1, le=16)] = 3
-    filters: Annotated[int | tuple[int, ...], BeforeValidator(_filter_counts)] = 16
-    batch_norm: bool = False
-    activation: Literal["relu", "tanh", "silu", "gelu", "sigmoid"] = "relu"
-    periodic: bool = True
+def _known_surrogate(name: str) -> str:
+    if name not in ARCHITECTURES:
+        raise PydanticCustomError(
+            "surrogate",
+            "unknown value {name}. {hint}",
+            {"name": repr(name), "hint": did_you_mean(name, ARCHITECTURES)},
+        )
+    return name
 
 
 class Synthetic(Section):
-    """The surrogate.
+    """The surrogate, and its architecture in the keys that this surrogate knows (`ARCHITECTURES`).
 
     `residual`: the network predicts the change of the dynamic fields.  `inputs`: whether it sees the static
     fields too.
     """
 
-    name: Literal["unet"] = "unet"
+    name: Annotated[str, AfterValidator(_known_surrogate)] = "unet"
     residual: bool = True
     inputs: Literal["all", "dynamic"] = "all"
-    architecture: Architecture = Architecture()
+    architecture: SerializeAsAny[Architecture] = Field(default=None, validate_default=True)
+
+    @field_validator("architecture", mode="plain")
+    @classmethod
+    def _architecture_of_that_name(cls, block: Any, others: ValidationInfo) -> Any:
+        """The block as the surrogate's own section; what it refuses is reported under `architecture`."""
+        name = others.data.get("name")
+        if name is None:  # it was refused itself
+            return block
+        known = ARCHITECTURES[name].model_fields
+        strange = [key for key in block if key not in known] if isinstance(block, Mapping) else []
+        if strange:
+            raise PydanticCustomError(
+                "unknown_key",
+                "unknown key {key}. A {name} knows {known}",
+                {"key": repr(strange[0]), "name": name, "known": ", ".join(known)},
+            )
+        return ARCHITECTURES[name].model_validate(block)
 
 
 class Model(Section):

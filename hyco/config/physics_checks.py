@@ -8,7 +8,8 @@ import numpy as np
 
 from hyco.config.schema import Config, ParameterValue, guess_path
 from hyco.errors import ConfigError, did_you_mean
-from hyco.problem.equations import EQUATIONS, diffusion_limit, substeps_needed
+from hyco.problem.equation import diffusion_limit, substeps_needed
+from hyco.problem.equations import EQUATIONS
 
 _PHYSICAL = "model.physical"
 _LEARNABLE = "trainer.physical.learnable_parameters"

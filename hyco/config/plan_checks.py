@@ -6,7 +6,6 @@ from collections.abc import Mapping
 
 from hyco.config.schema import Config
 from hyco.errors import ConfigError
-from hyco.problem.architectures import unet_filters
 
 _AUGMENTATION = "trainer.hybrid.augmentation"
 
@@ -108,12 +107,11 @@ def evaluation_fits(config: Config) -> None:
 
 
 def network_fits_grid(config: Config) -> None:
-    """The U-Net, where one is trained, can halve the grid at each level, and each level has its filters."""
-    architecture = config.model.synthetic.architecture
+    """The surrogate, where one is trained, can be built for the grid."""
     if config.general.mode == "physical":
         return
     try:
-        unet_filters(config.grid, architecture.levels, architecture.filters)
+        config.model.synthetic.architecture.check_grid(config.grid)
     except ConfigError as error:
         raise ConfigError(f"model.synthetic.architecture: {error}") from None
 

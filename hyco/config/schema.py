@@ -14,7 +14,8 @@ from hyco.config.section import Section
 from hyco.config.training import Evaluation, LearnableParameter, Trainer
 from hyco.config.yaml_text import ConfigDumper
 from hyco.errors import ExpressionError
-from hyco.problem.equations import EQUATIONS, Equation
+from hyco.problem.equation import Equation
+from hyco.problem.equations import EQUATIONS
 from hyco.problem.expressions import evaluate, evaluate_scalar
 from hyco.problem.fields import FieldLayout
 from hyco.problem.grid import Grid

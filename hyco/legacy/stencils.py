@@ -1,4 +1,4 @@
-"""Advection and diffusion on uniform grids, in plain PyTorch; 1-D, 2-D and 3-D by the same lines."""
+"""Advection, diffusion, gradients on uniform grids, in plain PyTorch; 1-D to 3-D by the same lines."""
 
 from __future__ import annotations
 
@@ -69,7 +69,7 @@ def diffuse(
     Args:
         quantity: (batch, field, *space).
         coefficient: scalar, or (*space), in length^2 per time; stable up to
-            `hyco.problem.equations.diffusion_limit`.
+            `hyco.problem.equation.diffusion_limit`.
         boundary: periodic faces join both ends; zero-gradient ends let nothing through; zero ends see 0
             one cell outside, through the coefficient of the boundary cell.
     """
@@ -92,6 +92,21 @@ def _fluxes(quantity: Tensor, coefficient: Tensor, axis: int, rank: int, boundar
     around = _pad(coefficient, axis, "periodic" if boundary == "periodic" else "zero-gradient")
     faces = torch.minimum(around.narrow(axis, 0, cells + 1), around.narrow(axis, 1, cells + 1))
     return faces * difference
+
+
+def gradient(potential: Tensor, grid: Grid, boundary: Boundary) -> Tensor:
+    """Gradient by central differences: (*space) -> (axis, *space).
+
+        (grad p)_a = (p_{i+1} - p_{i-1}) / (2 dx_a)
+
+    Beyond the ends a periodic potential repeats; any other one keeps its last value.
+    """
+    outside: Boundary = "periodic" if boundary == "periodic" else "zero-gradient"
+    slopes = []
+    for axis, (cells, width) in enumerate(zip(grid.resolution, grid.spacing, strict=True)):
+        around = _pad(potential, axis, outside)
+        slopes.append((around.narrow(axis, 2, cells) - around.narrow(axis, 0, cells)) / (2.0 * width))
+    return torch.stack(slopes)
 
 
 def _pad(tensor: Tensor, dim: int, boundary: Boundary) -> Tensor:

@@ -10,11 +10,12 @@ from __future__ import annotations
 
 import importlib
 import os
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass, field
 from enum import StrEnum
+from pkgutil import iter_modules
 from threading import Lock
 from types import MappingProxyType
 from typing import Any, TypeVar
@@ -156,6 +157,12 @@ def register(
         return cls
 
     return enter
+
+
+def import_all(package: str, path: Iterable[str]) -> None:
+    """Import every module of a package: what stands in a new file registers, and no list names the files."""
+    for module in iter_modules(path):
+        importlib.import_module(f"{package}.{module.name}")
 
 
 def resolve(component: Component | str, implementation: str = DEFAULT) -> type[Any]:

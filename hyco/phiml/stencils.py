@@ -1,4 +1,4 @@
-"""Advection and diffusion on uniform grids, by PhiFlow and PhiML; 1-D, 2-D and 3-D.
+"""Advection, diffusion, gradients on uniform grids, by PhiFlow and PhiML; 1-D, 2-D and 3-D.
 
 PhiFlow 3.4.0 carries fields in 2-D and 3-D (`advect.semi_lagrangian`).  Three things it cannot do are done
 here with PhiML's tensor operations: interpolation in 1-D (its torch backend raises), diffusion with a
@@ -69,7 +69,7 @@ def diffuse(
     Args:
         quantity: any batch dims, the axes of the grid, and channel dims.
         coefficient: scalar, or a tensor with the axes of the grid, in length^2 per time; stable up to
-            `hyco.problem.equations.diffusion_limit`.
+            `hyco.problem.equation.diffusion_limit`.
         boundary: periodic faces join both ends; zero-gradient ends let nothing through; zero ends see 0
             one cell outside, through the coefficient of the boundary cell.
     """
@@ -82,6 +82,21 @@ def diffuse(
             change = change + _difference(flux, axis) * (dt / substeps / width**2)
         quantity = quantity + change
     return quantity
+
+
+def gradient(potential: Tensor, grid: Grid, boundary: Boundary) -> dict[str, Tensor]:
+    """Gradient by central differences: axis -> a tensor of the potential's dims.
+
+        (grad p)_a = (p_{i+1} - p_{i-1}) / (2 dx_a)
+
+    Beyond the ends a periodic potential repeats; any other one keeps its last value.
+    """
+    outside = EXTRAPOLATION["periodic" if boundary == "periodic" else "zero-gradient"]
+    slopes = {}
+    for axis, width in zip(grid.axes, grid.spacing, strict=True):
+        around = math.pad(potential, {axis: (1, 1)}, outside)
+        slopes[axis] = (around[{axis: slice(2, None)}] - around[{axis: slice(None, -2)}]) / (2.0 * width)
+    return slopes
 
 
 def _difference(tensor: Tensor, axis: str) -> Tensor:

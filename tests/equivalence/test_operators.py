@@ -14,7 +14,7 @@ from phiml import math
 from phiml.math import IncompatibleShapes, channel
 
 from hyco.phiml.stencils import EXTRAPOLATION
-from hyco.problem.equations import diffusion_limit
+from hyco.problem.equation import diffusion_limit
 from hyco.problem.grid import BOUNDARIES, Boundary, Grid
 from hyco.testing import assert_equivalent, snapshot
 from tests.sides import SIDES, Stencils, box

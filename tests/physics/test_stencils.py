@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from hyco.problem.equations import diffusion_limit
+from hyco.problem.equation import diffusion_limit
 from hyco.problem.grid import BOUNDARIES, Boundary, Grid
 from hyco.testing import assert_equivalent
 from tests.sides import Stencils, box

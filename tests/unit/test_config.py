@@ -14,7 +14,8 @@ from pydantic import ValidationError
 
 from hyco.config import Config, load_config, parse_config, shipped_configs
 from hyco.errors import ConfigError, ExpressionError
-from hyco.problem.equations import BURGERS, diffusion_limit
+from hyco.problem.equation import diffusion_limit
+from hyco.problem.equations import EQUATIONS
 
 SMALL: dict[str, Any] = {
     "model": {
@@ -115,7 +116,7 @@ def test_grid_equation_and_layout() -> None:
     config = small("model.physical.boundaries={velocity: zero-gradient}")
     assert config.grid.size == (10.0, 20.0)
     assert config.grid.resolution == (16, 8)
-    assert config.equation is BURGERS
+    assert config.equation is EQUATIONS["burgers"]
     assert config.layout.components == ("velocity_x", "velocity_y")
     assert config.layout.field("velocity").boundary == "zero-gradient"
 
@@ -453,7 +454,7 @@ def test_plans_that_cannot_work_are_refused(overrides: list[str], reason: str) -
 def test_an_equation_of_another_rank_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
     from dataclasses import replace
 
-    monkeypatch.setattr("hyco.config.schema.EQUATIONS", {"burgers": replace(BURGERS, ranks=(1,))})
+    monkeypatch.setattr("hyco.config.schema.EQUATIONS", {"burgers": replace(EQUATIONS["burgers"], ranks=(1,))})
     assert "model.physical.domain: burgers needs 1 dimensions, not 2" in refusal()
 
 

@@ -17,7 +17,7 @@ import pytest
 from PIL import Image
 
 from hyco.errors import ConfigError, DataError
-from hyco.problem.equations import BURGERS
+from hyco.problem.equations import EQUATIONS
 from hyco.problem.fields import FieldLayout, FieldSpec
 from hyco.problem.grid import Grid
 from hyco.report.coefficients import scalar_history
@@ -63,12 +63,12 @@ def evaluation(
     rank: int = 1, *, frames: int = 5, models: tuple[str, ...] = BOTH, sims: tuple[int, ...] = (7,)
 ) -> Evaluation:
     grid = GRIDS[rank]
-    layout = BURGERS.layout(grid)
+    layout = EQUATIONS["burgers"].layout(grid)
     truth = 0.1 + np.linspace(0.0, 1.0, grid.cells).reshape(grid.resolution)
     return Evaluation(
         experiment="tiny",
         equation="burgers",
-        formula=BURGERS.formula,
+        formula=EQUATIONS["burgers"].formula,
         grid=grid,
         layout=layout,
         dt=0.5,

@@ -1,1 +1,5 @@
-"""Physical models, one file per equation."""
+"""Physical models, one file per equation; every file in this folder is imported, and registers its model."""
+
+from hyco.migration.registry import import_all
+
+import_all(__name__, __path__)

@@ -16,7 +16,8 @@ from hyco.learning.checkpoints import check_entries
 from hyco.legacy.checkpoints import SUFFIX, read_checkpoint, write_checkpoint
 from hyco.legacy.device import Compute
 from hyco.legacy.tensors import NativeArrays
-from hyco.problem.equations import EQUATIONS, check_parameters
+from hyco.problem.equation import check_parameters
+from hyco.problem.equations import EQUATIONS
 from hyco.problem.grid import Boundary, Grid
 
 

@@ -16,7 +16,8 @@ from hyco.learning.checkpoints import check_entries
 from hyco.phiml.checkpoints import SUFFIX, read_checkpoint, write_checkpoint
 from hyco.phiml.device import Compiled, Compute
 from hyco.phiml.tensors import NativeArrays
-from hyco.problem.equations import EQUATIONS, check_parameters
+from hyco.problem.equation import check_parameters
+from hyco.problem.equations import EQUATIONS
 from hyco.problem.grid import Boundary, Grid
 
 

@@ -18,7 +18,7 @@ class Burgers(GridModel):
         du/dt + (u . grad) u = div(nu grad u)
 
     State: `velocity`, one component per axis.  Parameter: `diffusion_coeff` = nu, a scalar or one value per
-    cell, in length^2 per time, at most `hyco.problem.equations.diffusion_limit`.  Step: u carries itself
+    cell, in length^2 per time, at most `hyco.problem.equation.diffusion_limit`.  Step: u carries itself
     (semi-Lagrangian), then every component diffuses (explicit Euler).  Source: Burgers (1948).
     """
 

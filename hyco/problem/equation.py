@@ -1,7 +1,7 @@
 """What an equation is, apart from how it is discretised: fields, parameters, limits, initial conditions.
 
-Both modes, the configuration checks and the reports read these facts, so they stand once, in numpy.
-The discretisations are in `hyco/legacy/physical/` and `hyco/phiml/physical/`, one file each per equation.
+The equations themselves are in `hyco/problem/equations/`, one file each; their discretisations in
+`hyco/legacy/physical/` and `hyco/phiml/physical/`.
 """
 
 from __future__ import annotations
@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from math import ceil
+from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -16,8 +17,8 @@ from numpy.typing import NDArray
 from hyco.errors import ConfigError, did_you_mean
 from hyco.problem.fields import FieldLayout, FieldSpec
 from hyco.problem.grid import Boundary, Grid
-from hyco.problem.sampling import smooth_random_field
 
+Kind = Literal["scalar", "field"]
 InitialConditions = Callable[[Grid, FieldLayout, int, np.random.Generator], NDArray[np.float64]]
 
 
@@ -25,7 +26,11 @@ InitialConditions = Callable[[Grid, FieldLayout, int, np.random.Generator], NDAr
 class ParameterSpec:
     """A parameter of an equation: a scalar, or one value per cell.
 
-    `diffusive` parameters are bounded above by the limit of the explicit diffusion step.
+    Args:
+        lower: the least admissible value.
+        diffusive: bounded above by the limit of the explicit diffusion step.
+        kinds: what it can be; a potential that is the same everywhere would do nothing.
+        up_to_constant: only its gradient acts, so that values are compared without their means.
     """
 
     name: str
@@ -33,6 +38,8 @@ class ParameterSpec:
     description: str
     lower: float = -np.inf
     diffusive: bool = False
+    kinds: tuple[Kind, ...] = ("scalar", "field")
+    up_to_constant: bool = False
 
     def upper(self, grid: Grid, dt: float, substeps: int) -> float:
         """The largest admissible value on this grid with this step; infinite when there is no limit."""
@@ -79,31 +86,6 @@ def substeps_needed(coefficient: float, grid: Grid, dt: float) -> int:
     return max(1, ceil(coefficient / diffusion_limit(grid, dt, 1) - 1e-12))
 
 
-def _random_velocity(
-    grid: Grid, layout: FieldLayout, batch: int, rng: np.random.Generator
-) -> NDArray[np.float64]:
-    """Smooth random velocities whose root mean square crosses a hundredth of the box in a unit of time."""
-    scale = max(grid.size) / 100.0
-    components = len(layout.components)
-    return scale * smooth_random_field(grid, (batch, components), rng, modes=3)
-
-
-BURGERS = Equation(
-    name="burgers",
-    formula="du/dt + (u . grad) u = div(nu grad u)",
-    ranks=(1, 2, 3),
-    fields=(FieldSpec("velocity", vector=True, unit="length/time"),),
-    parameters=(
-        ParameterSpec(
-            "diffusion_coeff", "length^2/time", "kinematic viscosity nu", lower=0.0, diffusive=True
-        ),
-    ),
-    initial_conditions=_random_velocity,
-)
-
-EQUATIONS: Mapping[str, Equation] = {e.name: e for e in (BURGERS,)}
-
-
 def check_parameters(
     equation: Equation,
     grid: Grid,
@@ -134,6 +116,8 @@ def check_parameter(
         )
     if not np.all(np.isfinite(value)):
         raise ConfigError(f"{spec.name} must be finite, but {np.sum(~np.isfinite(value))} values are not.")
+    if ("field" if value.ndim else "scalar") not in spec.kinds:
+        raise ConfigError(f"{spec.name} must be a {spec.kinds[0]}, got shape {value.shape}.")
     least, greatest = float(value.min()), float(value.max())
     if least < spec.lower:
         raise ConfigError(f"{spec.name} must be at least {spec.lower:g}, but goes down to {least:g}.")
