@@ -1,161 +1,27 @@
-"""Whole experiments on one tiny case, built by the factory as a run builds them, in any mixture of modes."""
+"""The tiny Burgers experiments on a line and in the plane that most tests of trainings use."""
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-from numpy.typing import NDArray
-
-from hyco.config import Config, parse_config
-from hyco.interfaces import Dataset, Record
-from hyco.migration.factory import Factory
-from hyco.migration.registry import use_mode
-from hyco.problem.sampling import smooth_random_field
-from hyco.storage.hdf5 import simulation_path, write_trajectory
+from hyco.config import Config
+from hyco.testing import experiments
+from hyco.testing.cases import Case
 
 LINE = {"x": {"size": 8, "resolution": 8}}
 PLANE = {"x": {"size": 8, "resolution": 8}, "y": {"size": 9, "resolution": 12}}
 COEFFICIENT = "0.1 + 0.1*(1 + sin(2*pi*x/size_x))"
 
 
-def tiny(folder: Path, overrides: Sequence[str] = (), *, domain: Mapping[str, Any] | None = None) -> Config:
-    """An experiment with two simulations of 6 frames: one trains, the other validates and tests."""
-    return parse_config(
-        {
-            "general": {
-                "experiment_name": "tiny",
-                "mode": "hybrid",
-                "output_dir": str(folder / "results"),
-                "seed": 3,
-            },
-            "data": {
-                "data_dir": str(folder / "data"),
-                "cache_dir": str(folder / "cache"),
-                "num_simulations": 2,
-                "trajectory_length": 6,
-            },
-            "cache": {"ttl": None},
-            "model": {
-                "physical": {
-                    "name": "burgers",
-                    "domain": dict(domain or LINE),
-                    "dt": 0.5,
-                    "substeps": 1,
-                    "parameters": {"diffusion_coeff": {"type": "field", "value": COEFFICIENT}},
-                },
-                "synthetic": {"architecture": {"levels": 2, "filters": 2}},
-            },
-            "trainer": {
-                "precision": "float64",
-                "device": "cpu",
-                "batch_size": 4,
-                "rollout_steps": 3,
-                "train_sim": [0],
-                "val_sim": [1],
-                "synthetic": {"epochs": 1, "learning_rate": 0.01},
-                "physical": {
-                    "epochs": 1,
-                    "learnable_parameters": [{"name": "diffusion_coeff", "initial_guess": 0.25}],
-                    "solve": {"max_iterations": 4},
-                },
-                "hybrid": {
-                    "cycles": 1,
-                    "warmup": 0,
-                    "augmentation": {"num_trajectories": 1, "trajectory_length": 4},
-                },
-            },
-            "evaluation": {"test_sim": [1], "num_frames": 5, "horizon": 3},
-        },
-        "tiny",
-        overrides,
-    )
-
-
-def write_data(config: Config, noise: float = 0.0) -> None:
-    """Simulate the experiment's trajectories with the legacy model, whatever mode is in force.
-
-    `noise` is added to every value, so that no coefficient explains the data to the last digit.
-    """
-    with use_mode("legacy"):
-        model = Factory(config).physical_model()
-    for number in range(config.data.num_simulations):
-        rng = np.random.default_rng([config.general.seed, number])
-        state = 0.5 * smooth_random_field(config.grid, (1, len(config.layout.components)), rng)
-        frames = model.predict(state, config.data.trajectory_length - 1)[0]
-        write_trajectory(
-            simulation_path(config.data.data_dir, number),
-            frames + noise * np.random.default_rng(number).standard_normal(frames.shape),
-            grid=config.grid,
-            layout=config.layout,
-            dt=model.dt,
-            equation=model.name,
-            parameters=config.true_parameters(),
-            fingerprint="tiny",
-        )
-
-
-@dataclass(frozen=True)
-class Outcome:
-    """What a training produced: records in order, parameters and weights by name, predictions by model."""
-
-    records: list[Record]
-    parameters: dict[str, NDArray[Any]]
-    weights: dict[str, NDArray[Any]]
-    predictions: dict[str, NDArray[Any]]
-
-    def losses(self) -> dict[str, NDArray[np.float64]]:
-        """Every loss in the records, by its place."""
-        keys = ("train_loss", "validation_loss", "initial_loss", "synthetic_loss", "physical_loss")
-        found = {
-            f"{i} {r.get('model', r['kind'])} {key}": np.array(r[key])
-            for i, r in enumerate(self.records)
-            for key in keys
-            if r.get(key) is not None
-        }
-        return found
-
-    def counts(self) -> list[dict[str, Any]]:
-        """Everything in the records that is no floating-point number, in order."""
-        return [{k: v for k, v in r.items() if isinstance(v, int | str)} for r in self.records]
-
-
-def train(config: Config) -> Outcome:
-    """Train what the configuration asks for, in the mode in force, and predict from the validation data."""
-    records: list[Record] = []
-    factory = Factory(config, observe=records.append)
-    manager = factory.data_manager()
-    train, validation = (
-        factory.dataset(manager, s) for s in (config.trainer.train_sim, config.trainer.val_sim)
-    )
-    mode = config.general.mode
-    synthetic = factory.synthetic_trainer(factory.synthetic_model()) if mode != "physical" else None
-    physical = (
-        factory.physical_trainer(factory.physical_model(config.initial_parameters()))
-        if mode != "synthetic"
-        else None
-    )
-    if synthetic and physical:
-        trainer = factory.hybrid_trainer(synthetic, physical)
-        _fit(factory, trainer, train, validation, cycles=config.trainer.hybrid.cycles)
-    elif synthetic:
-        _fit(factory, synthetic, train, validation, epochs=config.trainer.synthetic.epochs)
-    else:
-        _fit(factory, physical, train, validation, epochs=config.trainer.physical.epochs)
-    models = {name: t.model for name, t in (("synthetic", synthetic), ("physical", physical)) if t}
-    batch = validation.get_batch(range(len(validation)))
-    initial = validation.arrays.numpy(batch.initial)
-    fitted = models.get("physical")
-    return Outcome(
-        records,
-        {name: fitted.arrays.numpy(p) for name, p in fitted.parameters.items()} if fitted else {},
-        models["synthetic"].weights() if synthetic else {},
-        {name: model.predict(initial, 4) for name, model in models.items()},
-    )
-
-
-def _fit(factory: Factory, trainer: Any, train: Dataset, validation: Dataset, **length: int) -> None:
-    trainer.fit(factory.adapt(train, trainer.mode), factory.adapt(validation, trainer.mode), **length)
+def tiny(folder: Path, overrides: Sequence[str] = (), *, domain: Mapping[str, Any] = LINE) -> Config:
+    """`hyco.testing.experiments.tiny` for Burgers, whose viscosity is learned from a uniform guess."""
+    case = Case("burgers", tuple(axis["resolution"] for axis in domain.values()), "field", "periodic", 0.5, 1)
+    flow = [
+        f"model.physical.domain={json.dumps(domain)}",
+        f"model.physical.parameters.diffusion_coeff.value={COEFFICIENT}",
+        "trainer.physical.learnable_parameters=[{name: diffusion_coeff, initial_guess: 0.25}]",
+    ]
+    return experiments.tiny(folder, case, [*flow, *overrides])

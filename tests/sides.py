@@ -20,7 +20,7 @@ from hyco.phiml.device import Compiled
 from hyco.problem.fields import FieldLayout, FieldSpec
 from hyco.problem.grid import AXES, Boundary, Grid
 from hyco.testing import Snapshot, snapshot
-from tests.cases import SIZES
+from hyco.testing.cases import SIZES
 
 SIDES = ("legacy", "phiml")
 OTHER = {"legacy": "phiml", "phiml": "legacy"}

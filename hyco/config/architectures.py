@@ -11,6 +11,7 @@ from pydantic_core import PydanticCustomError
 
 from hyco.config.section import Count, Section
 from hyco.problem.architectures import layer_filters, unet_filters
+from hyco.problem.fourier import fno_modes
 from hyco.problem.grid import Grid
 
 
@@ -72,4 +73,23 @@ class ConvNet(Architecture):
         layer_filters("convnet", self.layers, self.filters)
 
 
-ARCHITECTURES: Mapping[str, type[Architecture]] = {"unet": UNet, "resnet": ResNet, "convnet": ConvNet}
+class FNO(Architecture):
+    """`layers` Fourier layers of `filters` channels; `modes` waves per axis: one number, or one per axis."""
+
+    layers: Count = 4
+    filters: Count = 16
+    modes: Filters = 12
+    batch_norm: bool = False
+    activation: Activation = "gelu"
+    periodic: bool = True
+
+    def check_grid(self, grid: Grid) -> None:
+        fno_modes(grid, self.modes)
+
+
+ARCHITECTURES: Mapping[str, type[Architecture]] = {
+    "unet": UNet,
+    "resnet": ResNet,
+    "convnet": ConvNet,
+    "fno": FNO,
+}

@@ -84,7 +84,7 @@ class Synthetic(Section):
         if strange:
             raise PydanticCustomError(
                 "unknown_key",
-                "unknown key {key}. A {name} knows {known}",
+                "unknown key {key}. The {name} knows {known}",
                 {"key": repr(strange[0]), "name": name, "known": ", ".join(known)},
             )
         return ARCHITECTURES[name].model_validate(block)

@@ -19,6 +19,15 @@ def _device(name: str) -> str:
     return name
 
 
+class InputNoise(Section):
+    """Gaussian noise on what the surrogate starts from in training: `scale` root mean squares per component.
+
+    A surrogate that has seen disturbed states puts up with its own errors over longer rollouts.
+    """
+
+    scale: NonNegative = 0.0
+
+
 class SyntheticTraining(Section):
     """Gradient descent on the surrogate's rollout loss; in hybrid mode `epochs` is per cycle."""
 
@@ -27,6 +36,7 @@ class SyntheticTraining(Section):
     optimizer: Literal["adam"] = "adam"
     scheduler: Literal["cosine", "constant"] = "cosine"
     weight_decay: NonNegative = 0.0
+    input_noise: InputNoise = InputNoise()
 
 
 class LearnableParameter(Section):

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Mapping
+from dataclasses import replace
 from math import inf, isfinite
 from typing import Any, Protocol
 
@@ -14,15 +15,17 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hyco.errors import CheckpointError, RunError
-from hyco.interfaces import Batch, Dataset, History, Observer, Record, TrainingState
+from hyco.interfaces import Batch, Dataset, History, Observer, Record, SyntheticModel, TrainingState
 from hyco.learning.checkpoints import check_entries, prefixed, under
 from hyco.learning.clocks import timing
 from hyco.learning.schedules import Schedule
-from hyco.problem.sampling import stream
+from hyco.problem.sampling import stream, with_noise
 
 
 class Learner(Protocol):
     """What a mode's synthetic trainer can do; losses stay native until the epoch ends."""
+
+    model: SyntheticModel
 
     def update(self, batch: Batch) -> Any:
         """One optimiser step; the loss before it."""
@@ -59,16 +62,25 @@ class EpochLoop:
         batch_size: windows per update.
         seed: of the order of windows; every epoch has its own stream.
         observe: called with every record, after the loop's own state is complete.
+        input_noise: size of the noise on the initial states of updates, in root mean squares of each
+            dynamic component (`with_noise`); 0 is none.  Every update has its own stream.
     """
 
     def __init__(
-        self, learner: Learner, schedule: Schedule, batch_size: int, seed: int, observe: Observer = ignore
+        self,
+        learner: Learner,
+        schedule: Schedule,
+        batch_size: int,
+        seed: int,
+        observe: Observer = ignore,
+        input_noise: float = 0.0,
     ) -> None:
         self.learner = learner
         self.schedule = schedule
         self.batch_size = batch_size
         self.seed = seed
         self.observe = observe
+        self.input_noise = input_noise
         self.epoch = 0
         self.best_loss = inf
         self.best_weights: dict[str, NDArray[Any]] = {}
@@ -110,8 +122,8 @@ class EpochLoop:
     def _pass_over(self, train: Dataset) -> tuple[float, int]:
         rng = stream(self.seed, "batches", self.epoch)
         losses, generated = [], 0
-        for batch in train.batches(self.batch_size, rng=rng):
-            losses.append((self.learner.update(batch), batch.size))
+        for number, batch in enumerate(train.batches(self.batch_size, rng=rng)):
+            losses.append((self.learner.update(self._disturbed(batch, number)), batch.size))
             generated += batch.generated
         values = [float(loss) for loss, _ in losses]  # one synchronisation per epoch, not per batch
         for number, value in enumerate(values):
@@ -122,6 +134,19 @@ class EpochLoop:
                     "the checkpoints of the last complete epoch are untouched."
                 )
         return mean_loss(losses), generated
+
+    def _disturbed(self, batch: Batch, number: int) -> Batch:
+        """The batch of an update with noise on its initial states; its targets stay as they are."""
+        if self.input_noise == 0.0:
+            return batch
+        arrays, layout = self.learner.model.arrays, self.learner.model.layout
+        noisy = with_noise(
+            arrays.numpy(batch.initial),
+            layout.indices(layout.dynamic),
+            self.input_noise,
+            stream(self.seed, "noise", self.epoch, number),
+        )
+        return replace(batch, initial=arrays.state(noisy))
 
     def use_best(self) -> None:
         """Put the best weights so far in force; none, when nothing was trained."""

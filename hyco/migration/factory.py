@@ -153,6 +153,7 @@ class Factory:
             learning_rate=settings.learning_rate,
             scheduler=settings.scheduler,
             weight_decay=settings.weight_decay,
+            input_noise=settings.input_noise.scale,
             seed=config.general.seed,
             observe=self.observe,
         )

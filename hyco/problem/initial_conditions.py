@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
+from hyco.problem.divergence import divergence_matrix
 from hyco.problem.fields import FieldLayout
 from hyco.problem.grid import Grid
 from hyco.problem.sampling import smooth_random_field
@@ -77,6 +78,37 @@ def random_seeds(grid: Grid, layout: FieldLayout, batch: int, rng: np.random.Gen
             bump = np.maximum(bump, np.exp(-_distance(grid, centre) / (2.0 * radius**2)))
         state[layout.slice_of("u")] = 1.0 - bump / 2.0
         state[layout.slice_of("v")] = bump / 4.0
+    return states
+
+
+def smoke_in_eddies(grid: Grid, layout: FieldLayout, batch: int, rng: np.random.Generator) -> Array:
+    """Round puffs of smoke in smooth eddies without divergence, in a plane box.
+
+        u = (D_y psi, -D_x psi),      rho = 1 - prod_j (1 - exp(-|x - x_j|^2 / (2 r_j^2)))
+
+    psi: a smooth random stream function, which falls to 0 at the walls of a closed box; D: the central
+    differences of `hyco.problem.divergence`, so that the discrete divergence is 0.  The root mean square of
+    u crosses a hundredth of the longest side in a unit of time.  2 to 4 puffs, r_j between a sixteenth and a
+    ninth of the longest side; at random places, or in the middle half of a box that has walls.
+    """
+    walls = layout.field("velocity").boundary
+    along_x, along_y = (
+        divergence_matrix(n, h, walls) for n, h in zip(grid.resolution, grid.spacing, strict=True)
+    )
+    x, y = (c / s for c, s in zip(grid.coordinates().values(), grid.size, strict=True))
+    within = np.sin(np.pi * x) * np.sin(np.pi * y) if walls == "zero" else 1.0
+    margin = 0.0 if layout.field("density").boundary == "periodic" else 0.25
+    states = np.empty((batch, len(layout.components), *grid.resolution))
+    for state in states:
+        stream = within * smooth_random_field(grid, (), rng, modes=3)
+        flow = np.stack([stream @ along_y.T, -along_x @ stream])
+        state[layout.slice_of("velocity")] = max(grid.size) / 100.0 * flow / np.sqrt(np.mean(flow**2))
+        clear = np.ones(grid.resolution)
+        for _ in range(int(rng.integers(2, 5))):
+            centre = rng.uniform(margin, 1.0 - margin, grid.rank) * grid.size
+            radius = max(grid.size) * rng.uniform(1.0 / 16.0, 1.0 / 9.0)
+            clear *= 1.0 - np.exp(-_distance(grid, centre) / (2.0 * radius**2))
+        state[layout.slice_of("density")] = 1.0 - clear
     return states
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from itertools import product
 from math import prod, sqrt
 
@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from hyco.problem.grid import Grid
 
-PURPOSES = ("simulations", "weights", "batches", "cooperation")
+PURPOSES = ("simulations", "weights", "batches", "cooperation", "noise")
 
 
 def stream(seed: int, purpose: str, *index: int) -> np.random.Generator:
@@ -19,7 +19,10 @@ def stream(seed: int, purpose: str, *index: int) -> np.random.Generator:
 
     Streams are independent of each other and of how often another one was used, so a run that goes on
     after an interruption needs no saved generator: it asks for the stream of the epoch it is in.
+    Raises ValueError for a purpose that is none of `PURPOSES`.
     """
+    if purpose not in PURPOSES:
+        raise ValueError(f"no random stream serves {purpose!r}; expected one of {', '.join(PURPOSES)}.")
     key = (PURPOSES.index(purpose), *index)
     return np.random.default_rng(np.random.SeedSequence(seed, spawn_key=key))
 
@@ -52,20 +55,39 @@ def smooth_random_field(
     return (field / rms).reshape(*leading, *grid.resolution)
 
 
+def with_noise(
+    states: NDArray[np.floating], components: Sequence[int], scale: float, rng: np.random.Generator
+) -> NDArray[np.float64]:
+    """A copy of a batch of states (batch, component, *space) with Gaussian noise on some components.
+
+        u_c <- u_c + scale rms(u_c) xi,      xi ~ N(0, 1) in every cell of every state
+
+    where rms is the root mean square over the whole batch; the other components stay bit for bit.
+    """
+    noisy = np.array(states, dtype=np.float64, order="C")  # one order of summation, whatever the mode stores
+    chosen = noisy[:, list(components)]
+    rms = np.sqrt(np.mean(chosen**2, axis=(0, *range(2, noisy.ndim)), keepdims=True))
+    noisy[:, list(components)] = chosen + scale * rms * rng.standard_normal(chosen.shape)
+    return noisy
+
+
 def initial_weights(
     shapes: Mapping[str, tuple[int, ...]], rng: np.random.Generator
 ) -> dict[str, NDArray[np.float64]]:
-    """Initial weights of a convolutional network, in PyTorch's default distributions.
+    """Initial weights of a network, in PyTorch's default distributions.
 
     Convolutions: weight and bias uniform in +-1/sqrt(fan_in), fan_in = input channels * kernel cells.
-    Normalisation layers (a `weight` of one dimension): weight 1, bias 0.  Drawn in the order of `shapes`,
-    a mapping from state-dict names to shapes in which a layer's weight stands before its bias.
-    Source: He et al. (2015) with a = sqrt(5), as `torch.nn.Conv2d` documents it.
+    Normalisation layers (a `weight` of one dimension): weight 1, bias 0.  Layers called `spectral*`: real
+    and imaginary parts uniform between 0 and 1 / (input channels * output channels).  Drawn in the order of
+    `shapes`, a mapping from state-dict names to shapes in which a layer's weight stands before its bias.
+    Sources: He et al. (2015) with a = sqrt(5), as `torch.nn.Conv2d` documents it; Li et al. (2021).
     """
     weights: dict[str, NDArray[np.float64]] = {}
     bound = 0.0
     for name, shape in shapes.items():
-        if name.endswith(".weight"):
+        if name.startswith("spectral"):
+            fresh = rng.uniform(0.0, 1.0 / prod(shape[:2]), shape)
+        elif name.endswith(".weight"):
             bound = 1.0 / sqrt(prod(shape[1:])) if len(shape) > 1 else 0.0
             fresh = rng.uniform(-bound, bound, shape) if bound else np.ones(shape)
         else:

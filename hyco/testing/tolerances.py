@@ -56,6 +56,8 @@ KERNELS = "both sides run the same convolutions, phiml's within a trace"
 
 PHYSICS: Rows = {
     "exact discrete solution": _row("rounding of one or a few steps against numpy", (7e-15, 7e-14)),
+    "projection": _row("products of orthogonal matrices", (1e-14, 1e-13), (1e-5, 1e-4)),
+    "projection by definition": _row("rounding of a dense pseudo-inverse", (1e-14, 1e-13)),
     "conserved mass": _row("rounding of fluxes that cancel in pairs", (2e-16, 2e-15)),
     "advection by whole cells": _row(
         "departure points up to 17 cells away, whose last bit interpolates", (6e-15, 6e-14)
@@ -68,6 +70,9 @@ MODELS: Rows = {
     "diffusion": _row("the same fluxes; PhiFlow adds them in another order", (5e-16, 5e-15), (0, 1e-6)),
     "step": _row("advection, then diffusion", (3e-15, 3e-14), (2e-6, 2e-5)),
     "rollout of 50 steps": _row("diffusion damps what advection rounds", (4e-15, 4e-14), (2e-6, 2e-5)),
+    "rollout of 50 steps without diffusion": _row(
+        "nothing damps what departure points round, and steep flows stretch it", (3e-13, 3e-12), (2e-4, 2e-3)
+    ),
     "loss": _row("one mean in another order", (6e-16, 6e-15), (3e-7, 3e-6)),
     "parameter gradient": _row("two ways of automatic differentiation", (4e-15, 4e-14), (2e-6, 2e-5)),
     "state gradient": _row("two ways of automatic differentiation", (4e-15, 4e-14), (2e-6, 2e-5)),
@@ -83,6 +88,7 @@ NETWORKS: Rows = {
     "network loss": _row(KERNELS, (2e-16, 1e-13), (2e-7, 2e-6)),
     "weight gradient": _row(KERNELS, (2e-15, 1e-12), (1e-6, 1e-5)),
     "running statistics": _row(KERNELS, (0, 1e-13), (0, 2e-6)),
+    "spectral convolution": _row("against numpy's transforms: sums in another order", (0, 1e-13), (0, 2e-6)),
     "shift of a network": _row("every cell is computed alike", (0, 1e-13)),
     "central differences of a network": _row("rounding of a loss, divided by a step of 1e-6", (2e-11, 2e-10)),
     "losses of updates": _row(KERNELS, (4e-16, 1e-13), (2e-7, 2e-6)),

@@ -18,7 +18,17 @@ from tests.sides import SIDES, implementation
 
 PACKAGE = Path(hyco.__file__).parent
 INTERFACES = {str(c): getattr(interfaces, "".join(p.title() for p in c.split("_"))) for c in Component}
-MIRRORED = ("stencils", "losses", "optimisers", "checkpoints", "device", "tensors", "data_manager", "dataset")
+MIRRORED = (
+    "stencils",
+    "projection",
+    "losses",
+    "optimisers",
+    "checkpoints",
+    "device",
+    "tensors",
+    "data_manager",
+    "dataset",
+)
 PAIRS = [(str(c), name) for c in Component for name in implementations(c)]
 
 # What one side has and the other needs not: public functions, classes, and members of classes.

@@ -10,7 +10,7 @@ import pytest
 
 from hyco.errors import CheckpointError, ConfigError
 from hyco.migration.registry import implementations
-from tests.cases import CASES, Case
+from hyco.testing.cases import BY_NAME, CASES, Case
 from tests.sides import OTHER, SIDES, Seen, registered, taken
 
 CASES_OF = {case.equation: [c for c in CASES if c.equation == case.equation] for case in CASES}
@@ -19,8 +19,13 @@ STEPS = 3
 
 
 def case_of(seen: Seen) -> Case:
-    """A case in the plane with a coefficient field."""
-    return next(c for c in CASES_OF[seen.name] if c.grid.rank == 2 and c.coefficient == "field")
+    """A case in the plane with coefficient fields."""
+    return BY_NAME[f"{seen.name}-2d-field-periodic"]
+
+
+def first(seen: Seen) -> str:
+    """The equation's first parameter."""
+    return case_of(seen).facts.parameters[0].name
 
 
 def build(seen: Seen, precision: str = "float64", **changes: Any) -> Any:
@@ -57,13 +62,14 @@ def test_states_have_the_dims_and_names_of_the_layout(seen: Seen) -> None:
     state = taken(initial, model.arrays, model.layout)
     assert state.dims == ("batch", "field", "x", "y")
     assert state.names == {"field": case.layout.components}
-    assert state.values.shape == (3, 2, *case.grid.resolution)
+    components = len(case.layout.components)
+    assert state.values.shape == (3, components, *case.grid.resolution)
     step = taken(model.step(initial), model.arrays, model.layout)
     assert (step.dims, step.names, step.values.shape) == (state.dims, state.names, state.values.shape)
     rollout = taken(model.rollout(initial, STEPS), model.arrays, model.layout)
     assert rollout.dims == ("batch", "field", "time", "x", "y")
     assert rollout.names == state.names
-    assert rollout.values.shape == (3, 2, STEPS + 1, *case.grid.resolution)
+    assert rollout.values.shape == (3, components, STEPS + 1, *case.grid.resolution)
 
 
 @models
@@ -144,37 +150,41 @@ def test_the_parameters_handed_out_are_not_the_models_own(seen: Seen) -> None:
 @models
 def test_assigned_values_come_back(seen: Seen) -> None:
     model, case = build(seen), case_of(seen)
-    for value in (0.1 * case.limit, np.full(case.grid.resolution, 0.2 * case.limit)):
-        model.assign({"diffusion_coeff": value})
-        found = taken(model.parameters["diffusion_coeff"], model.arrays, model.layout)
-        assert found.dims == ("x", "y")[: np.ndim(value)]
-        assert np.array_equal(found.values, value)
-    assert model.bounds("diffusion_coeff") == (0.0, case.limit)
+    for spec in case.facts.parameters:
+        half = 0.5 * np.asarray(case.value(spec.name))
+        for value in (half, half.min()) if "scalar" in spec.kinds else (half,):
+            model.assign({spec.name: value})
+            found = taken(model.parameters[spec.name], model.arrays, model.layout)
+            assert found.dims == ("x", "y")[: np.ndim(value)]
+            assert np.array_equal(found.values, value)
+        assert model.bounds(spec.name) == (spec.lower, case.limit if spec.diffusive else np.inf)
 
 
-BAD = {
-    "unknown": (
-        {"difusion_coeff": 0.1},
-        "has no parameter 'difusion_coeff'. Did you mean 'diffusion_coeff'?",
-    ),
-    "misshapen": (
-        {"diffusion_coeff": np.zeros((3, 3))},
-        r"one value per cell \(12, 10\), got shape \(3, 3\)",
-    ),
-    "not finite": ({"diffusion_coeff": np.nan}, "must be finite"),
-    "too small": ({"diffusion_coeff": -0.1}, "at least 0, but goes down to -0.1"),
-    "unstable": ({"diffusion_coeff": 1e3}, "unstable.*substeps"),
-}
+def values_that_cannot_be(name: str) -> list[tuple[str, Any, str]]:
+    """Bad values of an equation's parameters, and what is said of them."""
+    case = BY_NAME[f"{name}-2d-field-periodic"]
+    bad: list[tuple[str, Any, str]] = []
+    for spec in case.facts.parameters:
+        bad.append((spec.name, np.zeros((3, 3)), r"one value per cell \(12, 10\), got shape \(3, 3\)"))
+        bad.append((spec.name, np.full((12, 10), np.nan), "must be finite"))
+        if "scalar" not in spec.kinds:
+            bad.append((spec.name, 0.1, "must be a field"))
+        if np.isfinite(spec.lower):
+            bad.append((spec.name, np.full((12, 10), spec.lower - 0.1), "must be at least"))
+        if spec.diffusive:
+            bad.append((spec.name, 1e3, "unstable.*substeps"))
+    typo = case.facts.parameters[0].name[:-1] + "_"
+    return [*bad, (typo, 0.1, f"has no parameter '{typo}'. Did you mean '{case.facts.parameters[0].name}'?")]
 
 
 @models
-@pytest.mark.parametrize(("values", "says"), BAD.values(), ids=BAD)
-def test_values_that_cannot_be_are_refused_and_change_nothing(seen: Seen, values: Any, says: str) -> None:
+def test_values_that_cannot_be_are_refused_and_change_nothing(seen: Seen) -> None:
     model = build(seen)
-    before = numpy_of(model, model.parameters["diffusion_coeff"]).copy()
-    with pytest.raises(ConfigError, match=says):
-        model.assign(values)
-    assert np.array_equal(numpy_of(model, model.parameters["diffusion_coeff"]), before)
+    before = {name: numpy_of(model, p).copy() for name, p in model.parameters.items()}
+    for name, value, says in values_that_cannot_be(seen.name):
+        with pytest.raises(ConfigError, match=says):
+            model.assign({name: value})
+    assert all(np.array_equal(numpy_of(model, p), before[name]) for name, p in model.parameters.items())
 
 
 @pytest.mark.parametrize("side", SIDES)
@@ -182,7 +192,7 @@ def test_values_that_cannot_be_are_refused_and_change_nothing(seen: Seen, values
 def test_a_model_without_its_parameters_is_refused(side: str, name: str) -> None:
     case = CASES_OF[name][0]
     cls = type(case.model(side))
-    with pytest.raises(ConfigError, match="needs the parameter 'diffusion_coeff'"):
+    with pytest.raises(ConfigError, match=f"needs the parameter '{min(case.parameters())}'"):
         cls(case.grid, case.dt, {})
     with pytest.raises(ValueError, match="no field pressure"):
         cls(case.grid, case.dt, case.parameters(), boundaries={"pressure": "zero"})
@@ -193,17 +203,17 @@ def test_a_model_without_its_parameters_is_refused(side: str, name: str) -> None
 
 @models
 def test_what_was_saved_is_loaded(seen: Seen, tmp_path: Path, precision: str) -> None:
-    first, second, case = build(seen, precision), build(seen, precision), case_of(seen)
-    first.assign({"diffusion_coeff": 0.37 * np.asarray(case.value("diffusion_coeff"))})
-    path = tmp_path / f"model{first.suffix}"
-    first.save(path)
+    saved, loaded, case = build(seen, precision), build(seen, precision), case_of(seen)
+    saved.assign({name: 0.37 * np.asarray(v) for name, v in case.parameters().items()})
+    path = tmp_path / f"model{saved.suffix}"
+    saved.save(path)
     before = path.read_bytes()
-    second.load(path)
-    for name in first.parameters:
-        a, b = (numpy_of(m, m.parameters[name]) for m in (first, second))
+    loaded.load(path)
+    for name in saved.parameters:
+        a, b = (numpy_of(m, m.parameters[name]) for m in (saved, loaded))
         assert a.dtype == b.dtype
         assert np.array_equal(a, b)
-    assert np.array_equal(*(m.predict(case.states(1), 2) for m in (first, second)))
+    assert np.array_equal(*(m.predict(case.states(1), 2) for m in (saved, loaded)))
     assert path.read_bytes() == before
     assert len(list(tmp_path.iterdir())) == 1
 
@@ -214,10 +224,11 @@ def test_a_checkpoint_of_another_shape_is_refused_by_name(seen: Seen, tmp_path: 
     other = Case(case.equation, (6, 8), "field", case.boundary).model(seen.side)
     path = tmp_path / f"other{model.suffix}"
     other.save(path)
-    before = numpy_of(model, model.parameters["diffusion_coeff"]).copy()
-    with pytest.raises(CheckpointError, match=r"diffusion_coeff: expected shape \(12, 10\), found \(6, 8\)"):
+    name = first(seen)
+    before = numpy_of(model, model.parameters[name]).copy()
+    with pytest.raises(CheckpointError, match=rf"{name}: expected shape \(12, 10\), found \(6, 8\)"):
         model.load(path)
-    assert np.array_equal(numpy_of(model, model.parameters["diffusion_coeff"]), before)
+    assert np.array_equal(numpy_of(model, model.parameters[name]), before)
 
 
 @models

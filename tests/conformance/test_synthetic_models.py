@@ -2,23 +2,26 @@
 
 from __future__ import annotations
 
+import inspect
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 from numpy.typing import NDArray
+from pydantic import ValidationError
 
+from hyco.config.architectures import ARCHITECTURES
 from hyco.errors import CheckpointError, ConfigError
 from hyco.migration.registry import implementations
 from hyco.problem.fields import FieldLayout
 from hyco.problem.grid import Grid
 from tests.cases import layout_with_static, smooth_states
+from tests.networks import NETWORKS
 from tests.sides import SIDES, Seen, implementation, registered, taken
 
 GRID = Grid.of(x=(4.0, 8), y=(3.0, 12))
 LAYOUT = layout_with_static(GRID.axes)
-ARCHITECTURE = {"unet": {"levels": 2, "filters": 3}}
 models = pytest.mark.parametrize("seen", registered("synthetic_model"), ids=str)
 names = pytest.mark.parametrize("name", implementations("synthetic_model"))
 STEPS = 3
@@ -28,8 +31,8 @@ def plain(side: str, name: str, grid: Grid = GRID, layout: FieldLayout = LAYOUT,
     settings: dict[str, Any] = {
         "device": "cpu",
         "precision": "float64",
-        "architecture": ARCHITECTURE[name],
         **options,
+        "architecture": {**NETWORKS[name].architecture, **options.get("architecture", {})},
     }
     return implementation(side, "synthetic_model", name)(layout, grid, **settings)
 
@@ -46,8 +49,18 @@ def numpy_of(model: Any, tensor: Any) -> NDArray[Any]:
     return taken(tensor, model.arrays, model.layout).values
 
 
-def test_every_network_that_is_registered_has_an_architecture_here() -> None:
-    assert set(implementations("synthetic_model")) == set(ARCHITECTURE)
+def test_every_network_that_is_registered_is_configured_and_tested() -> None:
+    registered_names = implementations("synthetic_model")
+    assert registered_names == sorted(ARCHITECTURES) == sorted(NETWORKS)
+
+
+@pytest.mark.parametrize("side", SIDES)
+@names
+def test_a_configuration_knows_the_keys_of_the_network_and_their_defaults(side: str, name: str) -> None:
+    build = inspect.signature(implementation(side, "synthetic_model", name).build)
+    keys = {p.name: p.default for p in build.parameters.values() if p.kind is p.KEYWORD_ONLY}
+    assert keys == ARCHITECTURES[name]().model_dump()
+    assert list(keys) == list(ARCHITECTURES[name].model_fields)
 
 
 @models
@@ -153,7 +166,7 @@ def test_weights_that_do_not_fit_are_all_named_and_none_is_taken(seen: Seen) -> 
 @models
 @pytest.mark.parametrize("batch_norm", [False, True])
 def test_what_was_saved_is_loaded(seen: Seen, tmp_path: Path, precision: str, batch_norm: bool) -> None:
-    options = {"architecture": {**ARCHITECTURE[seen.name], "batch_norm": batch_norm}}
+    options = {"architecture": {"batch_norm": batch_norm}}
     first, second = (build(seen, precision, seed=s, **options) for s in (1, 2))
     path = tmp_path / f"network{first.suffix}"
     first.save(path)
@@ -171,27 +184,29 @@ def test_a_checkpoint_of_another_network_is_refused_with_every_entry_named(
     seen: Seen, tmp_path: Path
 ) -> None:
     model = build(seen)
-    larger = build(seen, architecture={**ARCHITECTURE[seen.name], "filters": 5, "batch_norm": True})
+    larger = build(seen, architecture=NETWORKS[seen.name].larger)
     path = tmp_path / f"network{model.suffix}"
     larger.save(path)
     before = model.weights()
     with pytest.raises(CheckpointError) as caught:
         model.load(path)
-    expected, found = set(before), set(larger.weights())
-    assert all(f"unexpected {name}" in str(caught.value) for name in found - expected)
-    assert all(
-        f"{name}: expected shape" in str(caught.value) for name in expected & found if "outc.bias" not in name
-    )
+    expected, found = before, larger.weights()
+    extra = set(found) - set(expected)
+    other = {name for name in set(expected) & set(found) if expected[name].shape != found[name].shape}
+    assert extra
+    assert other
+    assert all(f"unexpected {name}" in str(caught.value) for name in extra)
+    assert all(f"{name}: expected shape" in str(caught.value) for name in other)
     assert all(np.array_equal(before[n], w) for n, w in model.weights().items())
 
 
 @models
 def test_a_checkpoint_of_something_else_is_refused(seen: Seen, tmp_path: Path) -> None:
-    from tests.cases import CASES
+    from hyco.testing.cases import BY_NAME
 
     model = build(seen)
     path = tmp_path / f"physical{model.suffix}"
-    CASES[0].model(seen.side).save(path)
+    BY_NAME["burgers-1d-field-periodic"].model(seen.side).save(path)
     with pytest.raises(
         CheckpointError, match=f"of a {seen.name} network, found one of a burgers physical model"
     ):
@@ -202,7 +217,7 @@ def test_a_checkpoint_of_something_else_is_refused(seen: Seen, tmp_path: Path) -
 
 @models
 def test_predicting_leaves_training_mode_and_the_network_as_it_was(seen: Seen) -> None:
-    model = build(seen, architecture={**ARCHITECTURE[seen.name], "batch_norm": True})
+    model = build(seen, architecture={"batch_norm": True})
     resting = model.predict(states(), 1)
     before = model.weights()
     model.training(True)
@@ -212,14 +227,17 @@ def test_predicting_leaves_training_mode_and_the_network_as_it_was(seen: Seen) -
 
 @pytest.mark.parametrize("side", SIDES)
 @names
-def test_a_grid_that_the_levels_do_not_divide_is_refused(side: str, name: str) -> None:
+def test_what_cannot_be_built_is_refused_and_so_it_is_in_a_configuration(side: str, name: str) -> None:
     grid = Grid.of(x=(4.0, 8), y=(3.0, 10))
-    with pytest.raises(ConfigError, match="divisible by 4, but y has 10 cells"):
-        plain(side, name, grid, architecture={"levels": 3, "filters": 2})
+    for architecture, says in NETWORKS[name].refused:
+        with pytest.raises(ConfigError, match=says):
+            plain(side, name, grid, architecture=architecture)
+        with pytest.raises((ConfigError, ValidationError)):
+            ARCHITECTURES[name].model_validate(architecture).check_grid(grid)
 
 
 @pytest.mark.parametrize("side", SIDES)
 @names
-def test_a_number_of_filters_that_is_not_that_of_the_levels_is_refused(side: str, name: str) -> None:
-    with pytest.raises(ConfigError, match="3 levels needs 3 filter counts"):
-        plain(side, name, architecture={"levels": 3, "filters": [2, 4]})
+def test_a_key_of_another_network_is_refused(side: str, name: str) -> None:
+    with pytest.raises(TypeError, match="heads"):
+        plain(side, name, architecture={"heads": 2})

@@ -16,7 +16,8 @@ from hyco.interfaces import Record
 from hyco.migration.factory import Factory
 from hyco.migration.registry import implementations, use_mode
 from hyco.testing import assert_equivalent
-from tests.experiments import tiny, write_data
+from hyco.testing.experiments import write_data
+from tests.experiments import tiny
 from tests.sides import SIDES, Seen, registered
 
 KINDS = ("synthetic", "physical")

@@ -12,7 +12,8 @@ from hyco.config import Config
 from hyco.interfaces import Batch
 from hyco.migration.factory import Factory
 from hyco.migration.registry import use_mode
-from tests.experiments import PLANE, tiny, write_data
+from hyco.testing.experiments import write_data
+from tests.experiments import PLANE, tiny
 from tests.sides import SIDES, taken
 
 SIMULATIONS = (0, 2, 1, 3)

@@ -10,7 +10,8 @@ from numpy.typing import NDArray
 
 from hyco.migration.registry import use_mode
 from hyco.testing import assert_equivalent
-from tests.experiments import LINE, PLANE, Outcome, tiny, train, write_data
+from hyco.testing.experiments import Outcome, train, write_data
+from tests.experiments import LINE, PLANE, tiny
 from tests.sides import SIDES
 
 LONG = [

@@ -12,7 +12,8 @@ from hyco.config import Config
 from hyco.migration.factory import choices
 from hyco.migration.registry import Component, use_mode
 from hyco.testing import assert_equivalent
-from tests.experiments import Outcome, tiny, train, write_data
+from hyco.testing.experiments import Outcome, train, write_data
+from tests.experiments import tiny
 from tests.sides import SIDES
 
 NEEDED = {

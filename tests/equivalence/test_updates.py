@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -9,9 +11,12 @@ import pytest
 from numpy.typing import NDArray
 
 from hyco.interfaces import Batch, TrainingState
+from hyco.migration.registry import use_mode
 from hyco.problem.grid import Grid
 from hyco.testing import assert_equivalent
+from hyco.testing.experiments import train, write_data
 from tests.cases import layout_with_static, smooth_states
+from tests.experiments import tiny
 from tests.sides import OTHER, SIDES, arrays_of, implementation, module, scope
 
 GRID = Grid.of(x=(4.0, 8), y=(3.0, 12))
@@ -120,6 +125,65 @@ def test_adam_is_that_of_its_inventors(side: str) -> None:
 def test_without_decay_there_is_none(side: str) -> None:
     plain, decayed = (updated(side, 2, weight_decay=d)[0].weights() for d in (0.0, 0.1))
     assert max(np.abs(plain[name] - decayed[name]).max() for name in plain) > 1e-4
+
+
+class Batches:
+    """A dataset of three batches of one side, in order."""
+
+    def __init__(self, side: str, precision: str) -> None:
+        self.side, self.precision = side, precision
+
+    def batches(self, size: int, **_: Any) -> Iterator[Batch]:
+        """The same ones in every epoch."""
+        return (batch(self.side, number, self.precision) for number in range(3))
+
+
+def test_noise_is_the_same_on_both_sides(precision: str) -> None:
+    """Six batches of noise; the losses of evaluations are those of undisturbed states."""
+    found = {}
+    for side in SIDES:
+        for scale in (0.0, 0.3):
+            learner, data = trainer(side, precision, input_noise=scale), Batches(side, precision)
+            before = learner.evaluate(data)
+            losses = learner.fit(data, epochs=2).column("train_loss")
+            found[side, scale] = np.array(losses), learner.weights(), before, learner.evaluate(data)
+    for scale in (0.0, 0.3):
+        (losses, weights, _, judged), (others, same, _, alike) = (found[side, scale] for side in SIDES)
+        assert_equivalent(losses, others, "losses of updates", precision=precision)
+        assert_equivalent(weights, same, "updated weights")
+        assert_equivalent(judged, alike, "network loss", precision=precision)
+    for side in SIDES:
+        quiet, noisy = found[side, 0.0], found[side, 0.3]
+        assert quiet[2] == noisy[2]
+        assert np.abs(quiet[0] / noisy[0] - 1.0).max() > 1e-3
+
+
+@pytest.mark.parametrize("side", SIDES)
+def test_noise_of_size_zero_is_no_noise(side: str) -> None:
+    weights = []
+    for options in ({}, {"input_noise": 0.0}):
+        learner = trainer(side, **options)
+        learner.fit(Batches(side, "float64"), epochs=1)
+        weights.append(learner.weights())
+    assert all(np.array_equal(w, weights[1][name]) for name, w in weights[0].items())
+
+
+MIXED = {"dataset": "phiml", "synthetic_model": "legacy", "synthetic_trainer": "phiml"}
+
+
+def test_configured_noise_is_the_same_in_every_mixture(tmp_path: Path) -> None:
+    noise = "trainer.synthetic.input_noise={scale: 0.2}"
+    configs = [tiny(tmp_path, ["general.mode=synthetic", *extra]) for extra in ([], [noise])]
+    write_data(configs[0])
+    found = []
+    for mode, components in (("legacy", None), ("phiml", None), ("hybrid", MIXED)):
+        with use_mode(mode, components):
+            quiet, noisy = (train(config) for config in configs)
+        assert np.abs(quiet.losses() / noisy.losses() - 1.0).max() > 1e-3
+        found.append(noisy)
+    for other in found[1:]:
+        assert_equivalent(found[0].losses(), other.losses(), "losses of a synthetic fit")
+        assert_equivalent(found[0].weights, other.weights, "weights of a synthetic fit")
 
 
 @pytest.mark.parametrize("side", SIDES)

@@ -13,6 +13,7 @@ import yaml
 from pydantic import ValidationError
 
 from hyco.config import Config, load_config, parse_config, shipped_configs
+from hyco.config.architectures import ARCHITECTURES
 from hyco.errors import ConfigError, ExpressionError
 from hyco.problem.equation import diffusion_limit
 from hyco.problem.equations import EQUATIONS
@@ -154,6 +155,46 @@ def test_bounds_are_the_explicit_ones_or_those_of_the_equation() -> None:
 def test_generated_trajectories_are_as_long_as_the_data_unless_told() -> None:
     assert small(*HYBRID).generated_length == 64
     assert small(*HYBRID, "trainer.hybrid.augmentation.trajectory_length=10").generated_length == 10
+
+
+@pytest.mark.parametrize("name", ARCHITECTURES)
+def test_every_surrogate_has_an_architecture_with_defaults_of_its_own(name: str) -> None:
+    axes = "model.physical.domain={x: {size: 10, resolution: 32}, y: {size: 20, resolution: 32}}"
+    for config in (
+        small(axes, f"model.synthetic={{name: {name}}}"),
+        small(axes, f"model.synthetic={{name: {name}, architecture: null}}"),
+        small(axes, f"model.synthetic={{architecture: {{activation: tanh, filters: 5}}, name: {name}}}"),
+    ):
+        architecture = config.model.synthetic.architecture
+        assert type(architecture) is ARCHITECTURES[name]
+        assert parse_config(yaml.safe_load(config.to_yaml())) == config
+        assert pickle.loads(pickle.dumps(config)) == config
+        assert set(config.model_dump()["model"]["synthetic"]["architecture"]) == set(
+            ARCHITECTURES[name].model_fields
+        )
+    assert architecture.model_dump()["filters"] == 5
+    assert architecture.model_dump()["activation"] == "tanh"
+
+
+@pytest.mark.parametrize("name", ["resnet", "convnet"])
+def test_keys_of_another_surrogate_are_refused(name: str) -> None:
+    chosen, block = f"model.synthetic.name={name}", "model.synthetic.architecture"
+    text = refusal(chosen, f"{block}.levels=2")
+    assert text == (
+        f"override '{block}.levels=2': {block}: unknown key 'levels'. "
+        f"The {name} knows layers, filters, batch_norm, activation, periodic."
+    )
+    assert f"{block}.layers: expected 1 or more, got 0" in refusal(chosen, f"{block}.layers=0")
+    assert f"{block}.layers: expected a whole number, got 2.0" in refusal(chosen, f"{block}.layers=2.0")
+    assert small(chosen, f"{block}={{layers: 2, filters: [3, 4]}}").model.synthetic.name == name
+
+
+def test_noise_is_off_unless_told() -> None:
+    assert small().trainer.synthetic.input_noise.scale == 0.0
+    assert small("trainer.synthetic.input_noise=").trainer.synthetic.input_noise.scale == 0.0
+    config = small("trainer.synthetic.input_noise={scale: 0.02}")
+    assert config.trainer.synthetic.input_noise.scale == 0.02
+    assert parse_config(yaml.safe_load(config.to_yaml())) == config
 
 
 def test_a_configuration_is_frozen_and_travels_to_workers() -> None:
@@ -359,6 +400,13 @@ def test_an_entry_that_a_list_lacks_cannot_be_overridden() -> None:
         ("model.synthetic.name=unett", "Did you mean 'unet'?"),
         ("model.synthetic.architecture.filters=[8, true]", "expected a whole number from 1, or a list"),
         ("model.synthetic.architecture.activation=rellu", "Did you mean 'relu'?"),
+        ("model.synthetic.architecture=3", "architecture: expected a block of keys, got 3"),
+        ("model.synthetic.architecture.filter=3", "unknown key 'filter'. The unet knows levels, filters"),
+        ("model.synthetic.architecture.layers=3", "unknown key 'layers'. The unet knows levels, filters"),
+        ("model.synthetic.name=resnett", "name: unknown value 'resnett'. Did you mean 'resnet'?"),
+        ("model.synthetic.name=3", "model.synthetic.name: expected text, got 3"),
+        ("trainer.synthetic.input_noise.scale=-0.1", "input_noise.scale: expected 0.0 or more, got -0.1"),
+        ("trainer.synthetic.input_noise=0.1", "input_noise: expected a block of keys, got 0.1"),
     ],
 )
 def test_wrong_values_are_refused_with_path_and_expectation(override: str, reason: str) -> None:
@@ -440,6 +488,10 @@ def test_a_required_key_is_named() -> None:
             "3 levels needs 3 filter counts, got [8, 16]",
         ),
         (
+            ["model.synthetic={name: resnet, architecture: {layers: 2, filters: [8]}}"],
+            "model.synthetic.architecture: a resnet of 2 layers needs 2 filter counts, got [8]",
+        ),
+        (
             ["model.physical.domain.y.resolution=12", "model.synthetic.architecture.levels=4"],
             "architecture: a U-Net of 4 levels",
         ),
@@ -454,7 +506,8 @@ def test_plans_that_cannot_work_are_refused(overrides: list[str], reason: str) -
 def test_an_equation_of_another_rank_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
     from dataclasses import replace
 
-    monkeypatch.setattr("hyco.config.schema.EQUATIONS", {"burgers": replace(EQUATIONS["burgers"], ranks=(1,))})
+    on_a_line = {"burgers": replace(EQUATIONS["burgers"], ranks=(1,))}
+    monkeypatch.setattr("hyco.config.schema.EQUATIONS", on_a_line)
     assert "model.physical.domain: burgers needs 1 dimensions, not 2" in refusal()
 
 

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from hyco.problem.grid import Grid
-from hyco.problem.sampling import PURPOSES, initial_weights, smooth_random_field, stream
+from hyco.problem.sampling import PURPOSES, initial_weights, smooth_random_field, stream, with_noise
 
 
 def test_the_same_stream_gives_the_same_numbers() -> None:
@@ -25,7 +25,7 @@ def test_seed_purpose_and_index_all_make_another_stream() -> None:
 
 
 def test_an_unknown_purpose_is_refused() -> None:
-    with pytest.raises(ValueError, match="not in tuple"):
+    with pytest.raises(ValueError, match="no random stream serves 'lottery'; expected one of simulations, "):
         stream(0, "lottery")
 
 
@@ -49,6 +49,32 @@ def test_random_fields_are_all_different_and_follow_the_generator() -> None:
     a, b = (smooth_random_field(grid, (4,), np.random.default_rng(1)) for _ in range(2))
     assert np.array_equal(a, b)
     assert len({row.tobytes() for row in a}) == 4
+
+
+def test_noise_is_as_large_as_it_is_told_in_every_component() -> None:
+    rng = np.random.default_rng(5)
+    sizes = np.array([2.0, 7.0, 0.03]).reshape(3, 1, 1)
+    states = sizes * rng.standard_normal((9, 3, 40, 30)) + sizes
+    before = states.copy()
+    noise = with_noise(states, (0, 2), 0.1, np.random.default_rng(0)) - states
+    assert np.array_equal(states, before)
+    assert np.all(noise[:, 1] == 0.0)
+    for component in (0, 2):
+        rms = np.sqrt(np.mean(states[:, component] ** 2))
+        assert noise[:, component].std() == pytest.approx(0.1 * rms, rel=0.03)
+        assert abs(noise[:, component].mean()) < 0.002 * rms
+    drawn = noise[:, [0, 2]].reshape(18, -1)
+    assert np.abs(np.corrcoef(drawn) - np.eye(18)).max() < 0.15  # each state of each component has its own
+
+
+def test_noise_follows_the_generator_and_not_how_the_states_are_stored() -> None:
+    states = np.random.default_rng(5).standard_normal((3, 2, 8, 7)).astype(np.float32)
+    first = with_noise(states, (0, 1), 0.1, np.random.default_rng(0))
+    again = with_noise(np.asfortranarray(states), (0, 1), 0.1, np.random.default_rng(0))
+    other = with_noise(states, (0, 1), 0.1, np.random.default_rng(1))
+    assert first.dtype == np.float64
+    assert np.array_equal(first, again)
+    assert np.abs(first - other).max() > 0.01
 
 
 SHAPES = {

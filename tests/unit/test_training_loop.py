@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from math import inf, nan
-from typing import Any
+from types import SimpleNamespace
+from typing import Any, ClassVar
 
 import numpy as np
 import pytest
@@ -16,7 +17,9 @@ from hyco.interfaces import Batch, Record, Solve, TrainingState
 from hyco.learning.fitting import FitLoop
 from hyco.learning.schedules import learning_rate_schedule
 from hyco.learning.training import EpochLoop, mean_loss
+from hyco.problem.fields import FieldLayout, FieldSpec
 from hyco.problem.grid import Grid
+from hyco.problem.sampling import stream, with_noise
 from hyco.problem.windows import Windows
 from tests.fakes import FakeDataset
 
@@ -182,6 +185,73 @@ def test_a_restored_loop_goes_on_as_if_nothing_had_happened(stop: int) -> None:
     second.use_best()
     reference.use_best()
     assert rest.weight == whole.weight
+
+
+class States(FakeDataset):
+    """Windows whose initial state is a wave of u and of v, a field that stays; their targets, too."""
+
+    def get_batch(self, indices: Sequence[int]) -> Batch:
+        """As the states of a mode come: (batch, field, x)."""
+        waves = np.sin(1.0 + np.arange(6.0) * (1.0 + np.array(indices, dtype=float)[:, None]))
+        states = np.stack([waves, 3.0 * waves], axis=1)
+        return Batch(states, states.copy(), len(indices))
+
+
+@dataclass
+class Watcher(Walker):
+    """A walker that keeps what it is given, and whose states are numpy already."""
+
+    updates: list[Batch] = field(default_factory=list)
+    judged: list[Batch] = field(default_factory=list)
+    model: ClassVar[Any] = SimpleNamespace(
+        arrays=SimpleNamespace(numpy=np.asarray, state=np.asarray),
+        layout=FieldLayout((FieldSpec("v", static=True), FieldSpec("u")), ("x",)),
+    )
+
+    def update(self, batch: Batch) -> float:
+        """Kept."""
+        self.updates.append(batch)
+        return 1.0
+
+    def loss(self, batch: Batch) -> float:
+        """Kept."""
+        self.judged.append(batch)
+        return 1.0
+
+
+def test_noise_disturbs_what_updates_start_from_and_nothing_else() -> None:
+    data, quiet, noisy = States(Windows((7, 6), 3)), Watcher(), Watcher()
+    epoch_loop(quiet).fit(data, data, 2)
+    epoch_loop(noisy, input_noise=0.1).fit(data, data, 2)
+    assert len(quiet.updates) == len(noisy.updates) == 6
+    seen = []
+    for number, (plain, disturbed) in enumerate(zip(quiet.updates, noisy.updates, strict=True)):
+        assert np.array_equal(plain.targets, disturbed.targets)
+        assert np.array_equal(plain.initial[:, 0], disturbed.initial[:, 0])
+        assert (plain.size, plain.generated) == (disturbed.size, disturbed.generated)
+        rng = stream(0, "noise", *divmod(number, 3))
+        assert np.array_equal(disturbed.initial, with_noise(plain.initial, (1,), 0.1, rng))
+        seen.append((disturbed.initial - plain.initial)[0, 1].tobytes())
+    assert len(set(seen)) == 6
+    for plain, judged in zip(quiet.judged, noisy.judged, strict=True):
+        assert np.array_equal(plain.initial, judged.initial)
+
+
+def test_without_noise_batches_are_handed_on_as_they_are() -> None:
+    learner = Walker()  # it has no model that could be asked for numbers
+    epoch_loop(learner, input_noise=0.0).fit(REAL, None, 1)
+    assert sorted(joined(learner.seen)) == list(range(9))
+
+
+def test_a_restored_loop_sees_the_noise_that_it_would_have_seen() -> None:
+    data, whole, half, rest = States(Windows((7, 6), 3)), Watcher(), Watcher(), Watcher()
+    epoch_loop(whole, input_noise=0.1).fit(data, None, 3)
+    first, second = epoch_loop(half, input_noise=0.1), epoch_loop(rest, input_noise=0.1)
+    first.fit(data, None, 1)
+    second.restore(first.state())
+    second.fit(data, None, 2)
+    for expected, found in zip(whole.updates, half.updates + rest.updates, strict=True):
+        assert np.array_equal(expected.initial, found.initial)
 
 
 @pytest.mark.parametrize("value", [2, 3])

@@ -3,22 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any, Literal
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
 from hyco.legacy.synthetic.base import NetworkModel
+from hyco.legacy.synthetic.layers import ACTIVATION, CONVOLUTION, convolution, normalisation
 from hyco.migration.registry import register
 from hyco.problem.architectures import unet_filters
 from hyco.problem.grid import Grid
 
-CONVOLUTION = {1: nn.Conv1d, 2: nn.Conv2d, 3: nn.Conv3d}
-NORMALISATION = {1: nn.BatchNorm1d, 2: nn.BatchNorm2d, 3: nn.BatchNorm3d}
 POOLING = {1: nn.MaxPool1d, 2: nn.MaxPool2d, 3: nn.MaxPool3d}
 INTERPOLATION = {1: "linear", 2: "bilinear", 3: "trilinear"}
-ACTIVATION = {"relu": nn.ReLU, "tanh": nn.Tanh, "silu": nn.SiLU, "gelu": nn.GELU, "sigmoid": nn.Sigmoid}
 
 
 class DoubleConv(nn.Module):
@@ -35,14 +33,12 @@ class DoubleConv(nn.Module):
         periodic: bool,
     ) -> None:
         super().__init__()
-        padding: Literal["circular", "zeros"] = "circular" if periodic else "zeros"
-        normalise = NORMALISATION[rank] if batch_norm else lambda _: nn.Identity()
         self.double_conv = nn.Sequential(
-            CONVOLUTION[rank](inputs, middle, kernel_size=3, padding=1, padding_mode=padding),
-            normalise(middle),
+            convolution(rank, inputs, middle, periodic),
+            normalisation(rank, middle, batch_norm),
             ACTIVATION[activation](),
-            CONVOLUTION[rank](middle, outputs, kernel_size=3, padding=1, padding_mode=padding),
-            normalise(outputs),
+            convolution(rank, middle, outputs, periodic),
+            normalisation(rank, outputs, batch_norm),
             nn.ReLU(inplace=True),
         )
 

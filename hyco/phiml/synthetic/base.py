@@ -78,6 +78,7 @@ class NetworkModel(SyntheticModel):
     def _advance(self, state: Tensor) -> Tensor:
         dynamic = channel(field=",".join(self.layout.dynamic))
         seen = state.field[list(self._inputs)]
+        self._be_part_of_traces()
         predicted = math.native_call(self.network, seen, channels_last=False, channel_dim=dynamic)
         if self.residual:
             predicted = state.field[list(self.layout.dynamic)] + predicted
@@ -88,6 +89,14 @@ class NetworkModel(SyntheticModel):
             for name in self.layout.components
         }
         return math.stack(parts, channel("field"))
+
+    def _be_part_of_traces(self) -> None:
+        """Tell PhiML that what it is tracing, if anything, calls this network.
+
+        Its weights belong to the trace then.  Of PhiML's networks only the U-Net and the MLP tell it
+        themselves (1.16.1); the weights of any other would be constants of the trace, which PyTorch refuses.
+        """
+        self.arrays.compute.library.nn_library().register_module_call(self.network)
 
     def rollout(self, state: Tensor, steps: int) -> Tensor:
         frames = [self.arrays.place(state)]

@@ -10,10 +10,9 @@ from phiml.backend import choose_backend
 
 from hyco.migration.registry import register
 from hyco.phiml.synthetic.base import NetworkModel
+from hyco.phiml.synthetic.layers import ACTIVATION
 from hyco.problem.architectures import unet_filters
 from hyco.problem.grid import Grid
-
-ACTIVATION = {"relu": "ReLU", "tanh": "tanh", "silu": "SiLU", "gelu": "GeLU", "sigmoid": "Sigmoid"}
 
 
 @register("synthetic_model", "unet", "phiml")

@@ -33,7 +33,8 @@ class SyntheticTrainer(interfaces.SyntheticTrainer):
         batch_size: windows per update.
         total_epochs: of the whole run, over which the schedule extends.
         learning_rate, scheduler, weight_decay: see `hyco.learning.schedules`; decay is L2, inside Adam.
-        seed: of the order of windows.
+        input_noise: on the initial states of updates, see `hyco.learning.training.EpochLoop`.
+        seed: of the order of windows, and of the noise.
         observe: called with the record of every epoch.
     """
 
@@ -49,6 +50,7 @@ class SyntheticTrainer(interfaces.SyntheticTrainer):
         learning_rate: float = 1e-3,
         scheduler: Literal["cosine", "constant"] = "cosine",
         weight_decay: float = 0.0,
+        input_noise: float = 0.0,
         seed: int = 0,
         observe: Observer = ignore,
     ) -> None:
@@ -60,7 +62,7 @@ class SyntheticTrainer(interfaces.SyntheticTrainer):
             on: Compiled(self._loss, self._compute, network=model.network) for on in (False, True)
         }
         schedule = learning_rate_schedule(scheduler, learning_rate, total_epochs)
-        self._loop = EpochLoop(self, schedule, batch_size, seed, observe)
+        self._loop = EpochLoop(self, schedule, batch_size, seed, observe, input_noise)
 
     def fit(self, train: Dataset, validation: Dataset | None = None, *, epochs: int) -> History:
         return self._loop.fit(train, validation, epochs)
