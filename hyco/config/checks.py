@@ -14,6 +14,7 @@ CHECKS: tuple[Callable[[Config], None], ...] = (
     physics_checks.equation_has_this_rank,
     physics_checks.fields_are_the_equations,
     physics_checks.parameters_are_the_equations,
+    physics_checks.parameters_are_of_a_kind_that_can_be,
     physics_checks.learnable_parameters_exist,
     physics_checks.something_is_learned,
     physics_checks.true_parameters_are_admissible,

@@ -61,6 +61,17 @@ def parameters_are_the_equations(config: Config) -> None:
             )
 
 
+def parameters_are_of_a_kind_that_can_be(config: Config) -> None:
+    """A parameter of which only the gradient acts is no scalar."""
+    for name, parameter in config.model.physical.parameters.items():
+        kinds = config.equation.parameter(name).kinds
+        if parameter.type not in kinds:
+            raise ConfigError(
+                f"{_PHYSICAL}.parameters.{name}.type: {name} of {config.equation.name} must be a "
+                f"{' or '.join(kinds)}, got {parameter.type!r}."
+            )
+
+
 def learnable_parameters_exist(config: Config) -> None:
     """Learnable parameters are parameters of the equation, each named once."""
     for i, name in enumerate(config.learnable):

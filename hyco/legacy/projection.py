@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from functools import lru_cache
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
 from hyco.problem.divergence import divergence_modes, inverse_laplacian
@@ -27,22 +29,20 @@ def make_incompressible(velocity: Tensor, grid: Grid, boundary: Boundary) -> Ten
     Limits: one matrix product per axis, there and back: cells^(1 + 1/d) operations in d dimensions.
     Source: Chorin (1968).
     """
-    modes, inverse = _modes(grid, boundary, velocity.dtype, velocity.device)
+    bases, slopes, inverse = _modes(grid, boundary, velocity.dtype, velocity.device)
     spectra = []
-    for axis in range(grid.rank):
-        spectrum = velocity[:, axis]
-        for along, (pressure, flow, _) in enumerate(modes):
-            spectrum = _transform(spectrum, flow if along == axis else pressure, along)
-        spectra.append(spectrum)
-    divergence = sum(values * s for (_, _, values), s in zip(modes, spectra, strict=True))
-    potential = divergence * inverse
-    projected = []
-    for axis in range(grid.rank):
-        excess = modes[axis][2] * potential
-        for along, (pressure, flow, _) in enumerate(modes):
-            excess = _transform(excess, (flow if along == axis else pressure).T, along)
-        projected.append(velocity[:, axis] - excess)
-    return torch.stack(projected, dim=1)
+    for component, matrices in zip(velocity.unbind(1), bases, strict=True):
+        for axis, matrix in enumerate(matrices):
+            component = _transform(component, matrix, axis)
+        spectra.append(component)
+    pressure = inverse * sum(slope * s for slope, s in zip(slopes, spectra, strict=True))
+    gradient = []
+    for slope, matrices in zip(slopes, bases, strict=True):
+        component = slope * pressure
+        for axis, matrix in enumerate(matrices):
+            component = _transform(component, matrix.T, axis)
+        gradient.append(component)
+    return velocity - torch.stack(gradient, dim=1)
 
 
 def balanced(force: Tensor, grid: Grid, boundary: Boundary) -> Tensor:
@@ -76,12 +76,18 @@ def _transform(tensor: Tensor, matrix: Tensor, axis: int) -> Tensor:
 @lru_cache(maxsize=16)
 def _modes(
     grid: Grid, boundary: Boundary, dtype: torch.dtype, device: torch.device
-) -> tuple[list[tuple[Tensor, Tensor, Tensor]], Tensor]:
-    """Per axis: pressure modes, velocity modes, singular values to multiply spectra by; inverse Laplacian."""
-    per_axis = []
-    for axis, (cells, width) in enumerate(zip(grid.resolution, grid.spacing, strict=True)):
-        modes = divergence_modes(cells, width, boundary)
-        shape = [-1 if a == axis else 1 for a in range(grid.rank)]
-        arrays = modes.pressure, modes.velocity, modes.values.reshape(shape)
-        per_axis.append(tuple(torch.as_tensor(a.copy(), dtype=dtype, device=device) for a in arrays))
-    return per_axis, torch.as_tensor(inverse_laplacian(grid, boundary), dtype=dtype, device=device)
+) -> tuple[list[list[Tensor]], list[Tensor], Tensor]:
+    """Per component: the modes along every axis, and the values of its divergence; the inverse Laplacian."""
+
+    def placed(array: NDArray[np.float64]) -> Tensor:
+        return torch.as_tensor(array, dtype=dtype, device=device)
+
+    modes = [divergence_modes(n, h, boundary) for n, h in zip(grid.resolution, grid.spacing, strict=True)]
+    axes = range(grid.rank)
+    bases = [
+        [placed(modes[along].velocity if along == axis else modes[along].pressure) for along in axes]
+        for axis in axes
+    ]
+    shapes = [[-1 if along == axis else 1 for along in axes] for axis in axes]
+    slopes = [placed(m.values.reshape(shape)) for m, shape in zip(modes, shapes, strict=True)]
+    return bases, slopes, placed(inverse_laplacian(grid, boundary))

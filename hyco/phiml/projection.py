@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 from phiml import math
 from phiml.backend import Backend, ComputeDevice
-from phiml.math import Tensor, channel, extrapolation, spatial
+from phiml.math import Tensor, extrapolation, spatial
 
 from hyco.phiml.stencils import EXTRAPOLATION
 from hyco.problem.divergence import divergence_modes, inverse_laplacian
@@ -31,23 +31,21 @@ def make_incompressible(velocity: Tensor, grid: Grid, boundary: Boundary) -> Ten
     Limits: one matrix product per axis, there and back: cells^(1 + 1/d) operations in d dimensions.
     Source: Chorin (1968).
     """
-    modes, inverse = _modes(grid, boundary, *_kind(velocity))
-    components = velocity.shape.get_item_names("field")
+    kind = velocity.default_backend, velocity.device, velocity.dtype.precision
+    bases, slopes, inverse = _modes(grid, boundary, *kind)
     spectra = []
-    for axis, component in zip(grid.axes, components, strict=True):
-        spectrum = velocity.field[component]
-        for along, (pressure, flow, _) in modes.items():
-            spectrum = math.dot(spectrum, along, flow if along == axis else pressure, along)
-        spectra.append(spectrum)
-    divergence = sum(values * s for (_, _, values), s in zip(modes.values(), spectra, strict=True))
-    potential = divergence * inverse
-    excess = {}
-    for axis, component in zip(grid.axes, components, strict=True):
-        part = modes[axis][2] * potential
-        for along, (pressure, flow, _) in modes.items():
-            part = math.dot(part, _mode(along), flow if along == axis else pressure, _mode(along))
-        excess[component] = part
-    return velocity - math.stack(excess, channel("field"))
+    for component, matrices in zip(velocity.field, bases, strict=True):
+        for axis, matrix in zip(grid.axes, matrices, strict=True):
+            component = math.dot(component, axis, matrix, axis)
+        spectra.append(component)
+    pressure = inverse * sum(slope * s for slope, s in zip(slopes, spectra, strict=True))
+    gradient = []
+    for slope, matrices in zip(slopes, bases, strict=True):
+        component = slope * pressure
+        for axis, matrix in zip(grid.axes, matrices, strict=True):
+            component = math.dot(component, _mode(axis), matrix, _mode(axis))
+        gradient.append(component)
+    return velocity - math.stack(gradient, velocity.shape["field"])
 
 
 def balanced(force: Tensor, grid: Grid, boundary: Boundary) -> Tensor:
@@ -75,23 +73,24 @@ def _mode(axis: str) -> str:
     return f"{axis}_mode"
 
 
-def _kind(tensor: Tensor) -> tuple[Backend, ComputeDevice, int]:
-    return tensor.default_backend, tensor.device, tensor.dtype.precision
-
-
 @lru_cache(maxsize=16)
 def _modes(
     grid: Grid, boundary: Boundary, library: Backend, device: ComputeDevice, bits: int
-) -> tuple[dict[str, tuple[Tensor, Tensor, Tensor]], Tensor]:
-    """Per axis: pressure modes, velocity modes, singular values to multiply spectra by; inverse Laplacian."""
+) -> tuple[list[list[Tensor]], list[Tensor], Tensor]:
+    """Per component: the modes along every axis, and the values of its divergence; the inverse Laplacian."""
 
     def placed(array: NDArray[np.float64], *dims: str) -> Tensor:
         held = math.wrap(array.astype(f"float{bits}"), spatial(*dims))
         return math.to_device(math.convert(held, library), device)
 
-    per_axis = {}
-    for axis, cells, width in zip(grid.axes, grid.resolution, grid.spacing, strict=True):
-        modes = divergence_modes(cells, width, boundary)
-        matrices = (placed(m, axis, _mode(axis)) for m in (modes.pressure, modes.velocity))
-        per_axis[axis] = (*matrices, placed(modes.values, _mode(axis)))
-    return per_axis, placed(inverse_laplacian(grid, boundary), *map(_mode, grid.axes))
+    widths = zip(grid.axes, grid.resolution, grid.spacing, strict=True)
+    modes = {axis: divergence_modes(cells, width, boundary) for axis, cells, width in widths}
+    bases = [
+        [
+            placed(m.velocity if along == axis else m.pressure, along, _mode(along))
+            for along, m in modes.items()
+        ]
+        for axis in grid.axes
+    ]
+    slopes = [placed(m.values, _mode(axis)) for axis, m in modes.items()]
+    return bases, slopes, placed(inverse_laplacian(grid, boundary), *map(_mode, grid.axes))

@@ -57,13 +57,23 @@ class SimulationResult:
 
 @dataclass(frozen=True)
 class ParameterResult:
-    """A parameter of the equation that was learned: scalars, or arrays of dims (*space)."""
+    """A parameter of the equation that was learned: scalars, or arrays of dims (*space).
+
+    One that is known `up_to_constant` is held, scored and drawn without its mean.
+    """
 
     name: str
     unit: str
     truth: NDArray[np.floating] | float
     initial: NDArray[np.floating] | float
     recovered: NDArray[np.floating] | float
+    up_to_constant: bool = False
+
+    def __post_init__(self) -> None:
+        if self.up_to_constant:
+            for kind in ("truth", "initial", "recovered"):
+                value = np.asarray(getattr(self, kind), np.float64)
+                object.__setattr__(self, kind, value - value.mean())
 
 
 @dataclass(frozen=True)
@@ -220,6 +230,7 @@ def _parameter(result: ParameterResult) -> Summary:
     initial = parameter_error(result.initial, result.truth)
     return {
         "unit": result.unit,
+        "up_to_constant": result.up_to_constant,
         "recovered": {**asdict(recovered), "finite": bool(np.isfinite(recovered.relative_l2))},
         "initial": {**asdict(initial), "finite": bool(np.isfinite(initial.relative_l2))},
         "ratio_to_initial": ratio(recovered.relative_l2, initial.relative_l2),

@@ -91,8 +91,12 @@ class Scale:
         whole = np.asarray(result.truth, np.float64)
         truth = plane(whole, evaluation.grid) if whole.ndim else whole
         values = truth if np.ptp(truth) else np.append(truth, np.ravel(result.initial))
-        limits = _apart(float(values.min()), float(values.max()))
-        return cls(result.name, evaluation.unit(result.unit), *limits, SEQUENTIAL)
+        low, high = float(values.min()), float(values.max())
+        unit = evaluation.unit(result.unit)
+        if result.up_to_constant:
+            reach = max(-low, high) or 1.0
+            return cls(f"{result.name} without its mean", unit, -reach, reach, DIVERGING)
+        return cls(result.name, unit, *_apart(low, high), SEQUENTIAL)
 
     def of_errors(self, errors: list[NDArray[np.floating]]) -> Scale:
         """The scale of absolute errors: up to the largest one, at most to what the quantity itself spans."""

@@ -97,6 +97,7 @@ def _parameters(config: Config, models: dict[str, Model]) -> tuple[ParameterResu
             truth[name],
             initial[name],
             model.arrays.numpy(model.parameters[name]),
+            config.equation.parameter(name).up_to_constant,
         )
         for name in config.learnable
     )

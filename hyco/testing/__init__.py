@@ -5,15 +5,17 @@ candidate = snapshot(new.step(other), dims, arrays=new.arrays, names={"field": n
 assert_equivalent(reference, candidate, "step")
 """
 
-from hyco.testing.compare import Mismatch, Snapshot, assert_equivalent, snapshot
+from hyco.testing.compare import Difference, Mismatch, Snapshot, assert_equivalent, measure, snapshot
 from hyco.testing.tolerances import TOLERANCES, Tolerance, tolerance
 
 __all__ = [
     "TOLERANCES",
+    "Difference",
     "Mismatch",
     "Snapshot",
     "Tolerance",
     "assert_equivalent",
+    "measure",
     "snapshot",
     "tolerance",
 ]

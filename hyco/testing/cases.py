@@ -30,7 +30,7 @@ Kind = Literal["scalar", "field", "mixed"]
 T = TypeVar("T")
 
 # What changes a state of the size of `Case.states` by a few per cent in a step; 1 where nothing is said.
-TYPICAL = {"feed": 0.04, "kill": 0.06, "potential": 0.005, "buoyancy_coeff": 0.05}
+TYPICAL = {"feed": 0.04, "kill": 0.06, "potential": 0.002, "buoyancy_coeff": 0.05}
 
 
 @dataclass(frozen=True)

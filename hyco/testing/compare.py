@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from hyco.errors import did_you_mean
 from hyco.interfaces import Arrays
-from hyco.testing.tolerances import Tolerance, tolerance
+from hyco.testing.tolerances import tolerance
 
 Names = Mapping[str, Sequence[str]]
 
@@ -74,6 +74,50 @@ def snapshot(
     return Snapshot(np.array(values), tuple(dims), items)
 
 
+@dataclass(frozen=True)
+class Difference:
+    """How far apart two results are where they differ most, and how far they may be.
+
+    Args:
+        label: the quantity, and the entry of it that differs most.
+        error, place: max |candidate - reference| of that entry, and where it is.
+        scale: max |reference| of that entry.
+        allowed: what the table allows there.
+    """
+
+    label: str
+    error: float
+    place: str
+    scale: float
+    allowed: float
+
+    @property
+    def relative(self) -> float:
+        """The error as a share of the largest value of the reference."""
+        return self.error / self.scale if self.scale else self.error
+
+    @property
+    def passed(self) -> bool:
+        """Whether the error is allowed."""
+        return self.error <= self.allowed
+
+
+def measure(
+    reference: Comparable | Mapping[str, Comparable],
+    candidate: Comparable | Mapping[str, Comparable],
+    quantity: str,
+    *,
+    precision: str | None = None,
+) -> Difference:
+    """The largest difference of two results, as a share of what is allowed.
+
+    Arguments as of `assert_equivalent`; raises Mismatch when they are not of a kind.
+    """
+    pairs = _pairs(reference, candidate, quantity)
+    found = [_difference(_label(quantity, n), a, b, quantity, precision) for n, (a, b) in pairs.items()]
+    return max(found, key=lambda d: (not d.passed, d.error / d.allowed if d.allowed else d.error))
+
+
 def assert_equivalent(
     reference: Comparable | Mapping[str, Comparable],
     candidate: Comparable | Mapping[str, Comparable],
@@ -92,6 +136,18 @@ def assert_equivalent(
         quantity: a row of `hyco.testing.TOLERANCES`.
         precision: the column; by default the dtype of the reference.
     """
+    for name, (expected, found) in _pairs(reference, candidate, quantity).items():
+        difference = _difference(_label(quantity, name), expected, found, quantity, precision)
+        if not difference.passed:
+            raise Mismatch(_complaint(difference, expected, found, quantity, precision))
+
+
+def _pairs(
+    reference: Comparable | Mapping[str, Comparable],
+    candidate: Comparable | Mapping[str, Comparable],
+    quantity: str,
+) -> dict[str, tuple[Snapshot, Snapshot]]:
+    """The entries of both results, which are of a kind; the reference says something."""
     expected, found = _entries(reference), _entries(candidate)
     missing = [name for name in expected if name not in found]
     unexpected = [name for name in found if name not in expected]
@@ -100,9 +156,7 @@ def assert_equivalent(
     for name, entry in expected.items():
         _check_kind(_label(quantity, name), entry, found[name])
     _check_informative(quantity, list(expected.values()))
-    for name, entry in expected.items():
-        allowed = tolerance(quantity, precision or _precision(entry))
-        _check_values(_label(quantity, name), entry, found[name], allowed)
+    return {name: (entry, found[name]) for name, entry in expected.items()}
 
 
 def _entries(result: Comparable | Mapping[str, Comparable]) -> dict[str, Snapshot]:
@@ -150,18 +204,31 @@ def _check_informative(quantity: str, references: Sequence[Snapshot]) -> None:
         raise Mismatch(f"{quantity}: the reference is {values[0]:g} everywhere, so nothing would be compared")
 
 
-def _check_values(label: str, a: Snapshot, b: Snapshot, tolerated: Tolerance) -> None:
+def _difference(label: str, a: Snapshot, b: Snapshot, quantity: str, precision: str | None) -> Difference:
     if not a.values.size:
-        return
-    exact = a.values.dtype.kind != "f"
+        return Difference(label, 0.0, "nowhere", 0.0, 0.0)
+    reference, error = np.abs(np.asarray(a.values, dtype=np.float64)), _errors(a, b)
+    scale = float(np.max(reference))
+    tolerated = tolerance(quantity, precision or _precision(a))
+    allowed = tolerated.atol + tolerated.rtol * scale if a.values.dtype.kind == "f" else 0.0
+    index = np.unravel_index(int(np.argmax(error)), error.shape)
+    return Difference(label, float(error[index]), a.place([int(i) for i in index]), scale, allowed)
+
+
+def _errors(a: Snapshot, b: Snapshot) -> NDArray[np.float64]:
+    """Absolute differences; what is not finite differs by infinity."""
     reference, candidate = (np.asarray(s.values, dtype=np.float64) for s in (a, b))
     error = np.abs(candidate - reference)
-    allowed = 0.0 if exact else tolerated.atol + tolerated.rtol * float(np.max(np.abs(reference)))
-    if np.all(error <= allowed):
-        return
+    return np.where(np.isfinite(error), error, np.inf)
+
+
+def _complaint(difference: Difference, a: Snapshot, b: Snapshot, quantity: str, precision: str | None) -> str:
+    error = _errors(a, b)
     index = np.unravel_index(int(np.argmax(error)), error.shape)
-    raise Mismatch(
-        f"{label}: max |a - b| = {error[index]:.3e} at {a.place([int(i) for i in index])}, where the "
-        f"reference is {reference[index]:.9g} and the candidate {candidate[index]:.9g}; allowed {allowed:.3e}"
-        f"{'' if exact else f' ({tolerated})'}; {np.sum(~(error <= allowed))} of {error.size} values are off"
+    exact = a.values.dtype.kind != "f"
+    rule = "" if exact else f" ({tolerance(quantity, precision or _precision(a))})"
+    return (
+        f"{difference.label}: max |a - b| = {difference.error:.3e} at {difference.place}, where the "
+        f"reference is {a.values[index]:.9g} and the candidate {b.values[index]:.9g}; allowed "
+        f"{difference.allowed:.3e}{rule}; {np.sum(error > difference.allowed)} of {error.size} values are off"
     )

@@ -84,9 +84,8 @@ def tiny(
                 "synthetic": {"epochs": 1, "learning_rate": 0.01},
                 "physical": {
                     "epochs": 1,
-                    "learnable_parameters": [
-                        {"name": n, "initial_guess": case.formula(n, 0.7)} for n in names
-                    ],
+                    "learnable_parameters": guesses,
+                    "interaction_weight": 0.01,  # what an untrained surrogate teaches would drive all to 0
                     "solve": {"max_iterations": 4},
                 },
                 "hybrid": {

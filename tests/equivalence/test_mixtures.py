@@ -3,86 +3,80 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from itertools import product
-from pathlib import Path
 
 import pytest
 
 from hyco.config import Config
 from hyco.migration.factory import choices
-from hyco.migration.registry import Component, use_mode
-from hyco.testing import assert_equivalent
-from hyco.testing.experiments import Outcome, train, write_data
-from tests.experiments import tiny
-from tests.sides import SIDES
+from hyco.migration.registry import use_mode
+from hyco.problem.equations import EQUATIONS
+from hyco.testing.experiments import Outcome, tiny, train, write_data
+from hyco.testing.mixtures import KINDS, NEEDED, Mixture, case_of, compare, mixtures, selected
 
-NEEDED = {
-    "hybrid": tuple(str(c) for c in Component),
-    "synthetic": ("data_manager", "dataset", "synthetic_model", "synthetic_trainer"),
-    "physical": ("data_manager", "dataset", "physical_model", "physical_trainer"),
-}
-Reference = Callable[[str], tuple[Config, Outcome]]
+Reference = Callable[[str, str], tuple[Config, Outcome]]
+EVERYWHERE = "burgers"  # all of its mixtures are in the default selection; the others' are in the full run
 
 
 @pytest.fixture(scope="session")
 def reference(tmp_path_factory: pytest.TempPathFactory) -> Reference:
-    """A configuration per training mode, its data, and what pure legacy makes of them; once per worker."""
-    known: dict[str, tuple[Config, Outcome]] = {}
+    """A configuration per training, its data, and what pure legacy makes of them; once per worker."""
+    known: dict[tuple[str, str], tuple[Config, Outcome]] = {}
 
-    def make(mode: str) -> tuple[Config, Outcome]:
-        if mode not in known:
-            config = tiny(tmp_path_factory.mktemp(mode), [f"general.mode={mode}"])
+    def make(equation: str, training: str) -> tuple[Config, Outcome]:
+        if (equation, training) not in known:
+            folder = tmp_path_factory.mktemp(f"{equation}-{training}")
+            config = tiny(folder, case_of(equation), [f"general.mode={training}"])
             write_data(config)
             with use_mode("legacy"):
-                known[mode] = config, train(config)
-        return known[mode]
+                known[equation, training] = config, train(config)
+        return known[equation, training]
 
     return make
 
 
-def mixtures() -> list[tuple[str, tuple[str, ...]]]:
-    """128 of the hybrid training, 16 of each other."""
-    return [(mode, sides) for mode, needed in NEEDED.items() for sides in product(SIDES, repeat=len(needed))]
+def marked() -> list[object]:
+    """All mixtures of all equations; those that are not selected are for the full run."""
+    rows = []
+    for equation in EQUATIONS:
+        chosen = mixtures(equation) if equation == EVERYWHERE else selected(equation)
+        for mixture in mixtures(equation):
+            marks = [] if mixture in chosen else pytest.mark.full
+            rows.append(pytest.param(mixture, id=mixture.name, marks=marks))
+    return rows
 
 
-def label(mixture: tuple[str, tuple[str, ...]]) -> str:
-    """`hybrid-LLPLPLP`: the sides in the order of `NEEDED`."""
-    return f"{mixture[0]}-{''.join(side[0].upper() for side in mixture[1])}"
+@pytest.mark.parametrize("mixture", marked())
+def test_every_mixture_trains_as_pure_legacy_does(mixture: Mixture, reference: Reference) -> None:
+    config, expected = reference(mixture.equation, mixture.training)
+    with use_mode("hybrid", mixture.components):
+        rows = {row.component: row.mode for row in choices(config)}
+    assert rows == mixture.components
+    differences = compare(mixture, config, expected)
+    assert set(differences) >= {f"losses of a {KINDS[mixture.training]}"}
+    for difference in differences.values():
+        assert difference.passed, difference
 
 
-@pytest.mark.parametrize("mixture", mixtures(), ids=label)
-def test_every_mixture_trains_as_pure_legacy_does(
-    mixture: tuple[str, tuple[str, ...]], reference: Reference
-) -> None:
-    mode, sides = mixture
-    config, expected = reference(mode)
-    components = dict(zip(NEEDED[mode], sides, strict=True))
-    with use_mode("hybrid", components):
-        assert all(
-            row.mode == components[row.component] for row in choices(config) if row.component in components
-        )
-        found = train(config)
-    assert found.counts() == expected.counts()
-    kind = {"hybrid": "hybrid run", "synthetic": "synthetic fit", "physical": "physical fit"}[mode]
-    assert_equivalent(expected.losses(), found.losses(), f"losses of a {kind}")
-    if mode != "physical":
-        assert_equivalent(expected.weights, found.weights, f"weights of a {kind}")
-    if mode != "synthetic":
-        assert_equivalent(expected.parameters, found.parameters, f"parameters of a {kind}")
-    assert_equivalent(expected.predictions, found.predictions, f"predictions of a {kind}")
-
-
-def test_all_mixtures_are_there() -> None:
-    counts = {mode: sum(m == mode for m, _ in mixtures()) for mode in NEEDED}
+@pytest.mark.parametrize("equation", EQUATIONS)
+def test_all_mixtures_are_there(equation: str) -> None:
+    everything = mixtures(equation)
+    counts = {training: sum(m.training == training for m in everything) for training in NEEDED}
     assert counts == {"hybrid": 128, "synthetic": 16, "physical": 16}
+    assert len(set(everything)) == 160
+    few = selected(equation)
+    for training, needed in NEEDED.items():
+        sides = [m.sides for m in few if m.training == training]
+        for i in range(len(needed)):
+            for j in range(i):
+                assert len({(s[i], s[j]) for s in sides}) == 4
 
 
-def test_a_mixture_really_mixes(reference: Reference, tmp_path: Path) -> None:
+def test_a_mixture_really_mixes(reference: Reference) -> None:
     """Adapters stand between the sides: each component is of the side that was chosen for it."""
     from hyco.compat.adapters import Adapter
     from hyco.migration.factory import Factory
 
-    config, _ = reference("hybrid")
+    config, _ = reference("burgers", "hybrid")
     with use_mode("hybrid", {"dataset": "phiml", "synthetic_trainer": "phiml"}):
         factory = Factory(config)
         manager = factory.data_manager()

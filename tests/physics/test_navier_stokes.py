@@ -16,7 +16,7 @@ from hyco.testing import assert_equivalent
 from tests.sides import arrays_of, box, implementation, module, scope
 
 Array = NDArray[np.float64]
-GRIDS = (box(9), box(12), box(12, 10), box(11, 8), box(6, 5, 4))
+GRIDS = (box(12, 10), box(11, 8), box(6, 5, 4))
 PLANE = box(16, 12)
 SQUARE = Grid.of(x=(1.0, 16), y=(1.0, 16))
 grids = pytest.mark.parametrize("grid", GRIDS, ids=lambda g: "x".join(map(str, g.resolution)))
@@ -82,7 +82,7 @@ def test_the_projection_is_the_nearest_velocity_without_divergence(
 ) -> None:
     velocity = rng.standard_normal((2, grid.rank, *grid.resolution))
     found = project(side, velocity, grid, boundary, device)
-    assert_equivalent(nearest_without_divergence(velocity, grid, boundary), found, "projection by definition")
+    assert_equivalent(nearest_without_divergence(velocity, grid, boundary), found, "projection")
     assert np.abs(divergence(velocity, grid, boundary)).max() > 1.0
     assert np.abs(divergence(found, grid, boundary)).max() < 1e-13
     assert_equivalent(found, project(side, found, grid, boundary), "projection")
@@ -126,12 +126,12 @@ def test_walls_hold_a_uniform_wind_back_and_openings_let_it_through(side: str) -
 
 
 def error_of_taylor_green(side: str, cells: int, device: str) -> float:
-    """Relative L2 error after a quarter of a turn, when viscosity has taken a third of the speed."""
-    grid, nu, time = Grid.of(x=(1.0, cells), y=(1.0, cells)), 0.005, 1.0
+    """Relative L2 error at a time at which viscosity has taken half of the speed."""
+    grid, nu, time = Grid.of(x=(1.0, cells), y=(1.0, cells)), 0.02, 0.5
     k, steps = 2.0 * np.pi, cells // 2
     x, y = grid.coordinates().values()
     vortices = np.stack([np.sin(k * x) * np.cos(k * y), -np.cos(k * x) * np.sin(k * y)])
-    flow = model(side, grid, time / steps, nu, 0.0, "periodic", substeps=max(1, cells // 8), device=device)
+    flow = model(side, grid, time / steps, nu, 0.0, "periodic", substeps=cells // 8, device=device)
     first = np.concatenate([vortices, np.zeros((1, cells, cells))])[None]
     last = flow.predict(first, steps)[0, :2, -1]
     exact = vortices * np.exp(-2.0 * nu * k**2 * time)
@@ -142,8 +142,8 @@ def test_the_vortices_of_taylor_and_green_decay_at_first_order(side: str, device
     sizes = (32, 64, 128)
     errors = [error_of_taylor_green(side, cells, device) for cells in sizes]
     order = -np.polyfit(np.log(sizes), np.log(errors), 1)[0]
-    assert 0.8 < order < 1.2, (errors, order)
-    assert errors[-1] < 0.1, errors
+    assert 0.85 < order < 1.2, (errors, order)
+    assert errors[-1] < 0.05, errors
 
 
 @pytest.mark.parametrize("walls", ["periodic", "zero-gradient"])

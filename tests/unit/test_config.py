@@ -447,6 +447,10 @@ def test_a_required_key_is_named() -> None:
         (["model.physical.parameters={}"], "burgers needs 'diffusion_coeff'"),
         (["model.physical.parameters.nu={value: 1}"], "parameters: unknown parameter 'nu'"),
         (
+            ["model.physical.name=inviscid_burgers", "model.physical.parameters={potential: {value: 1}}"],
+            "parameters.potential.type: potential of inviscid_burgers must be a field, got 'scalar'",
+        ),
+        (
             ["model.physical.parameters.diffusion_coeff.value=-0.1"],
             "must be 0 or more, its least value is -0.1",
         ),

@@ -21,7 +21,7 @@ from hyco.problem.equations import EQUATIONS
 from hyco.problem.fields import FieldLayout, FieldSpec
 from hyco.problem.grid import Grid
 from hyco.report.coefficients import scalar_history
-from hyco.report.evaluation import Evaluation, ParameterResult, SimulationResult, summarise
+from hyco.report.evaluation import Evaluation, ParameterResult, SimulationResult, _parameter, summarise
 from hyco.report.page import summary_lines, write_report
 from hyco.report.plots import Scale, plane
 
@@ -102,6 +102,20 @@ def test_summary_holds_the_scores_of_each_model() -> None:
     parameter = summary["parameters"]["diffusion_coeff"]
     assert parameter["recovered"]["relative_l2"] == pytest.approx(0.1)
     assert parameter["ratio_to_initial"] == pytest.approx(0.1 / parameter["initial"]["relative_l2"])
+
+
+def test_a_parameter_that_is_known_up_to_a_constant_is_compared_without_its_mean(tmp_path: Path) -> None:
+    truth = np.linspace(0.0, 1.0, 24).reshape(6, 4)
+    shifted = ParameterResult("potential", "1", truth, 0.7, 5.0 + truth, up_to_constant=True)
+    given = replace(evaluation(2), grid=Grid.of(x=(1.0, 6), y=(1.0, 4)), parameters=(shifted,))
+    parameter = _parameter(shifted)
+    assert parameter["up_to_constant"] is True
+    assert parameter["recovered"]["relative_l2"] < 1e-14
+    assert parameter["initial"]["relative_l2"] == pytest.approx(1.0)
+    scale = Scale.of_parameter(given, shifted)
+    assert (scale.label, scale.low, scale.high) == ("potential without its mean", -0.5, 0.5)
+    plain = replace(shifted, truth=truth, recovered=5.0 + truth, up_to_constant=False)
+    assert _parameter(plain)["recovered"]["relative_l2"] > 5.0
 
 
 def test_a_horizon_beyond_the_trajectory_is_cut() -> None:

@@ -106,7 +106,7 @@ class FourierOperator(nn.Module):
             x = self.get_submodule(f"norm{i}")(x)
             if i < self.layers - 1:
                 x = self.activation(x)
-        x = x[(..., *self.inside)]
+        x = x[(slice(None), slice(None), *self.inside)]
         return self.project(self.activation(self.hidden(x)))
 
 

@@ -85,7 +85,7 @@ def fourier_operator(
             x = parts[f"norm{i}"](x)
             if i < layers - 1:
                 x = activate(x)
-        x = x[(..., *inside)]
+        x = x[(slice(None), slice(None), *inside)]
         return network.project(activate(network.hidden(x)))
 
     padding = fno_padding(grid, periodic)

@@ -1,0 +1,161 @@
+"""Runs the equivalence matrix and the mixtures, and keeps the worst difference of every row."""
+
+from __future__ import annotations
+
+import importlib
+import multiprocessing
+import os
+import platform
+import tempfile
+import time
+from collections.abc import Callable, Iterable, Sequence
+from concurrent.futures import ProcessPoolExecutor, as_completed
+from dataclasses import asdict, dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from hyco.migration.registry import use_mode
+from hyco.problem.equations import EQUATIONS
+from hyco.storage.run_directory import environment
+from hyco.testing import matrix, mixtures
+from hyco.testing.compare import Difference
+from hyco.testing.experiments import tiny, train, write_data
+from hyco.testing.matrix import Cell
+from hyco.testing.mixtures import Mixture
+
+NETWORK = ("network", "network rollout", "weights of a hybrid run")
+Progress = Callable[[int, int], None]
+
+
+@dataclass(frozen=True)
+class Row:
+    """The worst of all comparisons of one quantity for one subject in one precision.
+
+    Args:
+        subject: an equation, a surrogate, or `mixtures of` an equation.
+        error, allowed: relative to the largest value of the reference.
+        where: the comparison, the entry and the place of the worst difference.
+        compared, failed: how many comparisons there were, and were outside the table.
+    """
+
+    subject: str
+    quantity: str
+    precision: str
+    error: float
+    allowed: float
+    where: str
+    compared: int
+    failed: int
+
+
+@dataclass(frozen=True)
+class Finding:
+    """One comparison, before rows are made of it."""
+
+    subject: str
+    quantity: str
+    precision: str
+    name: str
+    difference: Difference
+
+
+def gather(
+    device: str, *, full: bool, jobs: int, progress: Progress = lambda done, of: None
+) -> dict[str, Any]:
+    """Run the comparisons on a device; facts about the machine, and the rows, as plain data.
+
+    Raises Mismatch when a comparison is not possible at all.
+    """
+    began = time.perf_counter()
+    cells: Sequence[Cell] = matrix.CELLS if full else matrix.SELECTED
+    choose = mixtures.mixtures if full else mixtures.selected
+    tasks = [(_cell, cell, device) for cell in cells]
+    tasks += [(_mixtures, part, device) for e in EQUATIONS for part in _parts(choose(e))]  # type: ignore[list-item]
+    findings: list[Finding] = []
+    context = multiprocessing.get_context("spawn")
+    with ProcessPoolExecutor(jobs, mp_context=context, initializer=_one_thread) as pool:
+        futures = [pool.submit(*task) for task in tasks]
+        for done, future in enumerate(as_completed(futures), start=1):
+            findings += future.result()
+            progress(done, len(futures))
+    return {
+        "device": _describe(device),
+        "cells": len(cells),
+        "of_cells": len(matrix.CELLS),
+        "mixtures": sum(len(choose(e)) for e in EQUATIONS),
+        "of_mixtures": sum(len(mixtures.mixtures(e)) for e in EQUATIONS),
+        "minutes": round((time.perf_counter() - began) / 60.0, 1),
+        "taken": datetime.now(UTC).strftime("%Y-%m-%d"),
+        "environment": environment(),
+        "rows": [asdict(row) for row in rows(findings)],
+    }
+
+
+def rows(findings: Iterable[Finding]) -> list[Row]:
+    """The worst of every subject, quantity and precision; worst is what is nearest to, or farthest above, its
+    tolerance."""
+    groups: dict[tuple[str, str, str], list[Finding]] = {}
+    for finding in findings:
+        groups.setdefault((finding.subject, finding.quantity, finding.precision), []).append(finding)
+    result = []
+    for (subject, quantity, precision), found in sorted(groups.items()):
+        worst = max(found, key=lambda f: (not f.difference.passed, f.difference.relative))
+        d = worst.difference
+        result.append(
+            Row(
+                subject,
+                quantity,
+                precision,
+                d.relative,
+                d.allowed / d.scale if d.scale else d.allowed,
+                f"{worst.name}: {d.label}, {d.place}",
+                len(found),
+                sum(not f.difference.passed for f in found),
+            )
+        )
+    return result
+
+
+def _cell(cell: Cell, device: str) -> list[Finding]:
+    with tempfile.TemporaryDirectory() as folder:
+        differences = matrix.compare(cell, Path(folder), device)
+    return [
+        Finding(cell.surrogate if q in NETWORK else cell.case.equation, q, cell.precision, cell.name, d)
+        for q, d in differences.items()
+    ]
+
+
+def _mixtures(part: Sequence[Mixture], device: str) -> list[Finding]:
+    found = []
+    with tempfile.TemporaryDirectory() as folder:
+        equation, training = part[0].equation, part[0].training
+        config = tiny(Path(folder), mixtures.case_of(equation), [f"general.mode={training}"], device=device)
+        write_data(config)
+        with use_mode("legacy"):
+            expected = train(config)
+        for mixture in part:
+            for quantity, difference in mixtures.compare(mixture, config, expected).items():
+                subject = f"mixtures of {equation}"
+                found.append(Finding(subject, quantity, "float64", mixture.name, difference))
+    return found
+
+
+def _parts(some: Sequence[Mixture], size: int = 16) -> list[Sequence[Mixture]]:
+    """Groups that share a training, so that its reference is made once for each."""
+    by_training: dict[str, list[Mixture]] = {}
+    for mixture in some:
+        by_training.setdefault(mixture.training, []).append(mixture)
+    return [group[i : i + size] for group in by_training.values() for i in range(0, len(group), size)]
+
+
+def _one_thread() -> None:
+    os.environ["OMP_NUM_THREADS"] = "1"  # before the frameworks start theirs
+
+
+def _describe(device: str) -> str:
+    """The name of the device, as the framework says it."""
+    if device == "cpu":
+        return f"CPU, {platform.machine()}"
+    compute = importlib.import_module(f"hyco.{'phiml'}.device").Compute(device)
+    return str(compute.native_device.name)
