@@ -8,7 +8,7 @@ takes them off again.
 from __future__ import annotations
 
 import functools
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass
@@ -126,6 +126,7 @@ class Compiled:
     ) -> None:
         self.function = function
         self.compute = compute
+        self._network = network
         self._buffers = [] if network is None else list(network.buffers())
 
         @functools.wraps(function)
@@ -137,24 +138,46 @@ class Compiled:
                 _tracing.reset(token)
 
         target = math.gradient(traced, gradient_of, get_output=True) if gradient_of else traced
-        self._jit = math.jit_compile(target)
+        self._target = target
+        self._jits: dict[tuple[bool, ...], Any] = {}
 
     def __call__(self, *args: Any) -> Any:
         if _tracing.get():
             return self.function(*args)
         with self.compute.scope():
+            jit = self._jit_for(args)
             if not self._buffers:
-                return self._jit(*args)
+                return jit(*args)
             known, before = self.traces, [b.clone() for b in self._buffers]
-            result = self._jit(*args)
+            result = jit(*args)
             if self.traces == known:
                 return result
             for buffer, value in zip(self._buffers, before, strict=True):
                 buffer.copy_(value)
-            return self._jit(*args)
+            return jit(*args)
 
     @property
     def traces(self) -> int:
         """How many times the function was compiled: once per combination of shapes seen."""
-        source = self._jit.grad_jit or self._jit
-        return len(source.traces)
+        return sum(len((jit.grad_jit or jit).traces) for jit in self._jits.values())
+
+    def _jit_for(self, args: tuple[Any, ...]) -> Any:
+        """A compilation for every pattern of arguments and weights that have a gradient to carry.
+
+        TorchScript optimises a trace for the arguments of its first calls.  When those carry no gradient it
+        may drop, without a word, that by the arguments of later calls (PyTorch 2.13, of a stack).
+        """
+        pattern = tuple(_has_history(leaf) for arg in args for leaf in _leaves(arg))
+        if self._network is not None:
+            pattern += tuple(p.requires_grad for p in self._network.parameters())
+        if pattern not in self._jits:
+            self._jits[pattern] = math.jit_compile(self._target)
+        return self._jits[pattern]
+
+
+def _leaves(argument: Any) -> list[Any]:
+    return list(argument.values()) if isinstance(argument, Mapping) else [argument]
+
+
+def _has_history(tensor: math.Tensor) -> bool:
+    return bool(getattr(tensor.native(tensor.shape), "requires_grad", False))

@@ -24,7 +24,7 @@ CONFIGURATIONS = {
         "'physics_model'. Did you mean 'physical_model'?",
     ),
     "unknown physical model": (["model.physical.name=burger"], "burgers"),
-    "unknown surrogate": (["model.synthetic.name=resnet"], "unet"),
+    "unknown surrogate": (["model.synthetic.name=resnett"], "resnet"),
     "code in an expression": (
         ["model.physical.parameters.diffusion_coeff.value=__import__('os').system('touch hacked')"],
         "__import__",
