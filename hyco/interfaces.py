@@ -128,6 +128,11 @@ class Arrays(ABC):
     def numpy(self, tensor: Any) -> NDArray[Any]:
         """The numpy array of a state, trajectory or parameter, dims in the order above."""
 
+    @property
+    @abstractmethod
+    def tracing(self) -> bool:
+        """Whether a function is being traced right now: its tensors are symbols and have no values."""
+
 
 class Component(ABC):
     """What every component has: the side that made it, and the ending of the files that it writes."""
@@ -139,7 +144,8 @@ class Component(ABC):
 class PhysicalModel(Component):
     """A discretised PDE whose parameters may be learned.
 
-    Attributes: grid; layout (the components of a state); arrays (numpy in and out); dt (time step).
+    Attributes: grid; layout (the components of a state); arrays (numpy in and out); dt (time step);
+    description (the facts from which either mode can build it again, `hyco.learning.descriptions`).
     """
 
     name: str
@@ -147,6 +153,7 @@ class PhysicalModel(Component):
     layout: FieldLayout
     arrays: Arrays
     dt: float
+    description: Mapping[str, Any]
 
     @property
     @abstractmethod
@@ -192,7 +199,8 @@ class PhysicalModel(Component):
 class SyntheticModel(Component):
     """A neural surrogate that advances a state by one time step.
 
-    `network` is the framework's own module; `training(True)` puts it into training mode.
+    `network` is the framework's own module; `training(True)` puts it into training mode.  `description`:
+    the facts from which either mode can build it again, see `hyco.learning.descriptions`.
     """
 
     name: str
@@ -200,6 +208,7 @@ class SyntheticModel(Component):
     layout: FieldLayout
     arrays: Arrays
     network: Any
+    description: Mapping[str, Any]
 
     @abstractmethod
     def __call__(self, state: State) -> State:

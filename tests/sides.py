@@ -109,7 +109,7 @@ _GRADIENTS = {"legacy": _legacy_gradients, "phiml": _phiml_gradients}
 
 
 class Stencils:
-    """Advection and diffusion of one side, from and to numpy: (batch, axis, *space)."""
+    """Advection, diffusion, gradients of one side, from and to numpy: (batch, axis, *space)."""
 
     def __init__(self, side: str, grid: Grid, precision: str = "float64", device: str = "cpu") -> None:
         self.grid = grid
@@ -137,6 +137,13 @@ class Stencils:
         with scope(self.arrays):
             q, c = self.arrays.state(quantity), self.arrays.parameter(coefficient)
             return self.arrays.numpy(self.native.diffuse(q, c, dt, self.grid, boundary, substeps=substeps))
+
+    def gradient(self, potential: NDArray[Any], boundary: Boundary) -> NDArray[Any]:
+        """The gradient (axis, *space) of a potential (*space)."""
+        with scope(self.arrays):
+            found = self.native.gradient(self.arrays.parameter(potential), self.grid, boundary)
+            slopes = [found[a] for a in self.grid.axes] if isinstance(found, dict) else found
+            return np.stack([self.arrays.numpy(slope) for slope in slopes])
 
 
 def box(*resolution: int) -> Grid:

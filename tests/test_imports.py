@@ -57,6 +57,7 @@ ARROWS = {
     "hyco.learning": Arrow(LEARNING),
     "hyco.report": Arrow(LEARNING),
     "hyco.migration": Arrow(STORAGE, lazily=frozenset({"hyco.compat"})),
+    "hyco.migration.shadow": Arrow(STORAGE | {"hyco.migration", "hyco.testing"}),
     "hyco.migration.registry": Arrow(frozenset({"hyco.errors"}), others=NOTHING),
     "hyco.tasks": Arrow(TASKS),
     "hyco.cli": Arrow(TASKS | {"hyco.tasks"}),
@@ -65,8 +66,8 @@ ARROWS = {
     "hyco.kernels": Arrow(
         frozenset({"hyco.errors"}), frameworks=frozenset({"torch"}), others=frozenset({"numpy", "numba"})
     ),
-    "hyco.compat": Arrow(SIDE, frameworks=frozenset({"torch", "phiml", "phi"})),
-    "hyco.testing": Arrow(SHARED, others=frozenset({"numpy"})),
+    "hyco.compat": Arrow(SIDE | {"hyco.testing.compare"}, frameworks=frozenset({"torch", "phiml", "phi"})),
+    "hyco.testing": Arrow(TASKS, others=frozenset({"numpy", "typer"})),
 }
 
 

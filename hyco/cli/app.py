@@ -11,19 +11,11 @@ from typing import Annotated, Any, NoReturn
 
 import typer
 
+from hyco.cli.convert import convert
 from hyco.cli.outcome import exit_status
-
-HELP = {"help_option_names": ["-h", "--help"]}
-
-
-def _app(**options: Any) -> typer.Typer:
-    return typer.Typer(add_completion=False, pretty_exceptions_enable=False, context_settings=HELP, **options)
-
-
-def _examples(*lines: str) -> str:
-    """An epilogue with one example per line; typer keeps the line breaks of a paragraph after a backspace."""
-    return "\n".join(["\b\nExamples:", *(f"  {line}" for line in lines)])
-
+from hyco.cli.parts import Debug
+from hyco.cli.parts import examples as _examples
+from hyco.cli.parts import new_app as _app
 
 app = _app(
     help="Hybrid-cooperative learning of PDEs: a physical model and a neural surrogate teach each other.",
@@ -34,6 +26,7 @@ app = _app(
         "hyco run --help",
     ),
 )
+app.add_typer(convert, name="convert")
 historic = _app()
 
 ConfigName = Annotated[
@@ -52,7 +45,6 @@ Resume = Annotated[bool, typer.Option("--resume", help="Go on with the training 
 Quiet = Annotated[
     bool, typer.Option("--quiet", "-q", help="Show only warnings, errors, and the headlines at the end.")
 ]
-Debug = Annotated[bool, typer.Option("--debug", help="Show every detail, and the traceback of an error.")]
 
 
 def main(arguments: Sequence[str] | None = None) -> NoReturn:

@@ -60,7 +60,8 @@ class Border:
             return tensor
         if side == "legacy":
             return self.arrays(side).place(to_torch(tensor, dims))
-        return self.arrays(side).place(to_phiml(tensor, dims, names={"field": self.layout.components}))
+        names = {"field": self.layout.components} if "field" in dims else {}
+        return self.arrays(side).place(to_phiml(tensor, dims, names=names))
 
 
 def adapt(component: Any, side: Side, arrays: ArraysOf) -> Any:
@@ -100,6 +101,7 @@ class PhysicalModelAdapter(Adapter, interfaces.PhysicalModel):
         super().__init__(inner, side, arrays)
         self._border(inner.layout)
         self.name, self.grid, self.dt = inner.name, inner.grid, inner.dt
+        self.description = inner.description
 
     @property
     def parameters(self) -> dict[str, Any]:
@@ -140,6 +142,7 @@ class SyntheticModelAdapter(Adapter, interfaces.SyntheticModel):
         super().__init__(inner, side, arrays)
         self._border(inner.layout)
         self.name, self.grid, self.network = inner.name, inner.grid, inner.network
+        self.description = inner.description
 
     def __call__(self, state: State) -> State:
         self._announce()

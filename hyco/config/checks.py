@@ -8,7 +8,6 @@ from hyco.config import physics_checks, plan_checks
 from hyco.config.schema import Config
 
 CHECKS: tuple[Callable[[Config], None], ...] = (
-    plan_checks.shadow_is_off,
     plan_checks.components_only_in_hybrid,
     physics_checks.equation_is_known,
     physics_checks.equation_has_this_rank,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -13,8 +14,11 @@ from hyco.config.defaults import with_defaults
 from hyco.config.messages import explain
 from hyco.config.overrides import apply_override
 from hyco.config.schema import Config
+from hyco.config.upgrade import is_original, table, upgrade
 from hyco.config.yaml_text import parse_yaml
 from hyco.errors import ConfigError, did_you_mean
+
+log = logging.getLogger("hyco.config")
 
 
 def shipped_configs() -> dict[str, Path]:
@@ -30,6 +34,9 @@ def shipped_configs() -> dict[str, Path]:
 def load_config(source: str | Path, overrides: Sequence[str] = ()) -> Config:
     """The configuration in a file, or of a shipped name such as `burgers` or `burgers.yaml`.
 
+    A file in the keys of the original HYCO-PhiFlow is upgraded in memory, and the changes are logged;
+    `overrides` are in hyco's keys.
+
     Raises ConfigError (one line: file, path of the key, what to do) for a file that is missing or no YAML,
     for an unknown key, a wrong type or value, and for a plan that cannot work (`hyco.config.checks`).
     """
@@ -43,6 +50,13 @@ def load_config(source: str | Path, overrides: Sequence[str] = ()) -> Config:
     if not isinstance(settings, Mapping):
         what = "is empty" if settings is None else f"holds {type(settings).__name__}, not a block of keys"
         raise ConfigError(f"{origin}: {what}; a configuration starts with general:, model: ...")
+    if is_original(settings):
+        settings, notes = upgrade(settings, origin)
+        log.info(
+            "%s is in the keys of HYCO-PhiFlow, upgraded in memory (`hyco convert config` writes it):\n%s",
+            origin,
+            table(notes),
+        )
     return parse_config(settings, origin, overrides)
 
 

@@ -10,14 +10,6 @@ from hyco.errors import ConfigError
 _AUGMENTATION = "trainer.hybrid.augmentation"
 
 
-def shadow_is_off(config: Config) -> None:
-    """Shadow runs are not part of this version."""
-    if config.migration.shadow.enabled:
-        raise ConfigError(
-            "migration.shadow.enabled: shadow runs are not available in this version; set it to false."
-        )
-
-
 def components_only_in_hybrid(config: Config) -> None:
     """A map of components chooses sides in hybrid mode only."""
     migration = config.migration
@@ -51,7 +43,9 @@ def simulations_stand_once(config: Config) -> None:
 def training_is_apart(config: Config) -> None:
     """What a model was trained on is no evidence of what it learned."""
     training = set(config.trainer.train_sim)
-    others = {"trainer.val_sim": config.trainer.val_sim, "evaluation.test_sim": config.evaluation.test_sim}
+    others = {"trainer.val_sim": config.trainer.val_sim}
+    if not config.evaluation.on_training_data:
+        others["evaluation.test_sim"] = config.evaluation.test_sim
     for path, simulations in others.items():
         shared = sorted(training.intersection(simulations))
         if shared:

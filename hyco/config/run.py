@@ -8,7 +8,7 @@ from typing import Annotated, Any, Literal
 from pydantic import AfterValidator, BeforeValidator, Field
 from pydantic_core import PydanticCustomError
 
-from hyco.config.section import Count, Folder, Index, Names, Positive, Section
+from hyco.config.section import Count, Folder, Index, Names, NonNegative, Positive, Section
 from hyco.errors import did_you_mean
 
 Task = Literal["generate", "train", "evaluate"]
@@ -67,11 +67,17 @@ class General(Section):
 
 
 class Shadow(Section):
-    """Running both modes side by side during a run; known, but not available in this version."""
+    """Every `every`-th call of each component is done in the other mode too, and compared.
+
+    `on_mismatch`: raise stops the run at the first difference.  `rtol`, `atol`: instead of those of the
+    table of tolerances.
+    """
 
     enabled: bool = False
     every: Count = 10
     on_mismatch: Literal["warn", "raise"] = "warn"
+    rtol: NonNegative | None = None
+    atol: NonNegative | None = None
 
 
 Components = Annotated[dict[str, Literal["legacy", "phiml"]], AfterValidator(_known_components)]

@@ -115,9 +115,14 @@ class Visualization(Section):
 
 
 class Evaluation(Section):
-    """Rollouts of `num_frames` frames on unseen simulations; headline figures are over `horizon` steps."""
+    """Rollouts of `num_frames` frames on unseen simulations; headline figures are over `horizon` steps.
+
+    `on_training_data` allows `test_sim` to name simulations of `train_sim`; the scores are then said to be of
+    data that the models have learned from.
+    """
 
     test_sim: Simulations = ()
+    on_training_data: bool = False
     num_frames: Annotated[int, Field(ge=2)]
     horizon: Count
     visualization: Visualization = Visualization()

@@ -132,8 +132,10 @@ class FitLoop:
             raise CheckpointError(
                 f"training state: epoch or best_loss is missing or no number: {error}"
             ) from error
-        self._put(values)
-        self.epoch, self.best_loss, self.best_values = epoch, best_loss, best
+        # in the order of the bounds, not of the file: sums over all parameters round by it
+        self._put({name: values[name] for name in self.bounds})
+        self.best_values = {name: best[name] for name in self.bounds} if best else {}
+        self.epoch, self.best_loss = epoch, best_loss
 
     def _batches(self, train: Dataset) -> Sequence[Batch]:
         real = len(train) - train.generated

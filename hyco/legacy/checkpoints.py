@@ -33,6 +33,14 @@ def write_checkpoint(
 
 def read_checkpoint(path: Path, kind: str) -> tuple[dict[str, NDArray[Any]], dict[str, Any]]:
     """(arrays, facts) of a checkpoint of this kind; raises CheckpointError when it is anything else."""
+    found, arrays, facts = read_contents(path)
+    if found != kind:
+        raise CheckpointError(f"{path}: expected a checkpoint of a {kind}, found one of a {found}.")
+    return arrays, facts
+
+
+def read_contents(path: Path) -> tuple[str, dict[str, NDArray[Any]], dict[str, Any]]:
+    """(kind, arrays, facts) of a checkpoint of any kind; raises CheckpointError when it is none."""
     if not path.exists():
         raise CheckpointError(f"{path}: no such checkpoint. Train first, or check general.checkpoint_dir.")
     try:
@@ -45,9 +53,14 @@ def read_checkpoint(path: Path, kind: str) -> tuple[dict[str, NDArray[Any]], dic
         raise CheckpointError(
             f"{path}: expected a checkpoint of format {FORMAT!r}, found another PyTorch file."
         )
-    if content["kind"] != kind:
-        raise CheckpointError(f"{path}: expected a checkpoint of a {kind}, found one of a {content['kind']}.")
-    return {name: t.numpy() for name, t in content["arrays"].items()}, content["facts"]
+    try:
+        arrays = {str(name): t.numpy() for name, t in content["arrays"].items()}
+        return str(content["kind"]), arrays, dict(content["facts"])
+    except (KeyError, TypeError, ValueError, AttributeError, RuntimeError) as error:
+        raise CheckpointError(
+            f"{path}: a checkpoint without its kind, arrays or facts ({type(error).__name__}: {error}). "
+            "It is damaged; use another one, or train again."
+        ) from error
 
 
 def read_tensors(path: Path, *, mmap: bool = False) -> dict[str, Any]:

@@ -34,19 +34,22 @@ class TorchFormat:
 
     def read(self, path: Path) -> CacheEntry:
         """Read an entry; raises OSError or ValueError when the file is not one."""
-        content = self._content(path)
-        return CacheEntry(content["tensor_data"].numpy(), **content["metadata"])
+        tensor, metadata = self._content(path)
+        return CacheEntry(tensor.numpy(), str(metadata["fingerprint"]), str(metadata["checksum"]))
 
     def read_fingerprint(self, path: Path) -> str:
         """The fingerprint alone, without reading the array."""
-        return str(self._content(path, mmap=True)["metadata"]["fingerprint"])
+        return str(self._content(path, mmap=True)[1]["fingerprint"])
 
     @staticmethod
-    def _content(path: Path, *, mmap: bool = False) -> dict[str, Any]:
+    def _content(path: Path, *, mmap: bool = False) -> tuple[torch.Tensor, dict[str, Any]]:
         content = read_tensors(path, mmap=mmap)
-        if not {"tensor_data", "metadata"} <= content.keys():
+        tensor, metadata = content.get("tensor_data"), content.get("metadata")
+        if not isinstance(tensor, torch.Tensor) or not isinstance(metadata, dict):
             raise ValueError("not a trajectory cache")
-        return content
+        if not {"fingerprint", "checksum"} <= metadata.keys():
+            raise ValueError("a trajectory cache that does not say what it was made from")
+        return tensor, metadata
 
 
 @register("data_manager", "default", "legacy")
@@ -65,6 +68,7 @@ class DataManager(interfaces.DataManager):
 
     mode = "legacy"
     suffix = SUFFIX
+    cache_format = TorchFormat
 
     def __init__(
         self,
@@ -86,7 +90,7 @@ class DataManager(interfaces.DataManager):
         self.arrays = NativeArrays(layout, Compute(device, precision))
         limit = int(memory_limit_mb * 2**20)
         self._cache = TrajectoryCache(
-            data_dir, cache_dir, grid, layout, dt, precision, TorchFormat(), workers, limit
+            data_dir, cache_dir, grid, layout, dt, precision, self.cache_format(), workers, limit
         )
         self._memory: TrajectoryMemory[torch.Tensor] = TrajectoryMemory(limit, ttl)
         self._limit = limit

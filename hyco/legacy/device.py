@@ -44,3 +44,8 @@ class Compute:
     def place(self, tensor: torch.Tensor) -> torch.Tensor:
         """The tensor on this device in this precision; itself when it already is."""
         return tensor.to(device=self.torch_device, dtype=self.dtype)
+
+
+def is_tracing() -> bool:
+    """Whether a function is being traced by `torch.jit` right now."""
+    return bool(torch.jit.is_tracing())  # type: ignore[attr-defined, no-untyped-call]

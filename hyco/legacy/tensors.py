@@ -9,7 +9,7 @@ import torch
 from numpy.typing import NDArray
 
 from hyco.interfaces import Arrays
-from hyco.legacy.device import Compute
+from hyco.legacy.device import Compute, is_tracing
 from hyco.problem.fields import FieldLayout
 
 
@@ -34,6 +34,10 @@ class NativeArrays(Arrays):
 
     def numpy(self, tensor: torch.Tensor) -> NDArray[Any]:
         return tensor.detach().cpu().numpy()
+
+    @property
+    def tracing(self) -> bool:
+        return is_tracing()
 
     def _native(self, array: NDArray[Any], rank: int) -> torch.Tensor:
         if array.ndim != rank or array.shape[1] != len(self.layout.components):

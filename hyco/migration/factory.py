@@ -10,7 +10,7 @@ import importlib
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass, field
-from typing import Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from hyco.config import Config
 from hyco.interfaces import (
@@ -28,6 +28,11 @@ from hyco.interfaces import (
     SyntheticTrainer,
 )
 from hyco.migration.registry import Component, in_use_mode, mode_of, resolve, use_mode
+
+if TYPE_CHECKING:
+    from hyco.migration.shadow import Shadow
+
+C = TypeVar("C")
 
 
 def ignore(*_: Any) -> None:
@@ -85,17 +90,19 @@ class Factory:
         config: the experiment.
         observe: called with the records of all trainers.
         progress: called with (iteration, loss) during a physical solve.
+        shadow: compares the calls of all components with the other mode's.
     """
 
     config: Config
     observe: Observer = ignore
     progress: Callable[[int, float], None] = ignore
+    shadow: Shadow | None = None
     _arrays: dict[Side, Arrays] = field(default_factory=dict)
 
     def data_manager(self) -> DataManager:
         """Trajectories on disk."""
         config, cache = self.config, self.config.cache
-        return resolve(Component.DATA_MANAGER)(
+        manager: DataManager = resolve(Component.DATA_MANAGER)(
             config.data.data_dir,
             config.data.cache_dir,
             grid=config.grid,
@@ -107,18 +114,20 @@ class Factory:
             backend=cache.backend,
             **self._compute(),
         )
+        return self._watched(manager)
 
     def dataset(self, manager: DataManager, simulations: tuple[int, ...]) -> Dataset:
         """Windows of these simulations."""
         cls = resolve(Component.DATASET)
-        return cls(
+        dataset: Dataset = cls(
             self.adapt(manager, cls.mode), simulations, rollout_steps=self.config.trainer.rollout_steps
         )
+        return self._watched(dataset)
 
     def physical_model(self, parameters: dict[str, Any] | None = None) -> PhysicalModel:
         """The equation, with its true parameters unless others are given."""
         settings = self.config.model.physical
-        return resolve(Component.PHYSICAL_MODEL, settings.name)(
+        model: PhysicalModel = resolve(Component.PHYSICAL_MODEL, settings.name)(
             self.config.grid,
             settings.dt,
             parameters or self.config.true_parameters(),
@@ -126,11 +135,12 @@ class Factory:
             substeps=settings.substeps,
             **self._compute(),
         )
+        return self._watched(model)
 
     def synthetic_model(self) -> SyntheticModel:
         """The surrogate, with its initial weights."""
         settings = self.config.model.synthetic
-        return resolve(Component.SYNTHETIC_MODEL, settings.name)(
+        model: SyntheticModel = resolve(Component.SYNTHETIC_MODEL, settings.name)(
             self.config.layout,
             self.config.grid,
             architecture=settings.architecture.model_dump(),
@@ -139,6 +149,7 @@ class Factory:
             seed=self.config.general.seed,
             **self._compute(),
         )
+        return self._watched(model)
 
     def synthetic_trainer(self, model: SyntheticModel) -> SyntheticTrainer:
         """The surrogate's trainer."""
@@ -146,7 +157,7 @@ class Factory:
         cls = resolve(Component.SYNTHETIC_TRAINER)
         hybrid = config.trainer.hybrid
         rounds = hybrid.warmup + hybrid.cycles if config.general.mode == "hybrid" else 1
-        return cls(
+        trainer: SyntheticTrainer = cls(
             self.adapt(model, cls.mode),
             batch_size=config.trainer.batch_size,
             total_epochs=rounds * settings.epochs,
@@ -157,13 +168,14 @@ class Factory:
             seed=config.general.seed,
             observe=self.observe,
         )
+        return self._watched(trainer)
 
     def physical_trainer(self, model: PhysicalModel) -> PhysicalTrainer:
         """The physical model's trainer."""
         config, settings = self.config, self.config.trainer.physical
         cls = resolve(Component.PHYSICAL_TRAINER)
         solve = settings.solve
-        return cls(
+        trainer: PhysicalTrainer = cls(
             self.adapt(model, cls.mode),
             bounds={name: config.parameter_bounds(name) for name in config.learnable},
             solve=Solve(solve.abs_tol, solve.rel_tol, solve.max_iterations),
@@ -174,6 +186,7 @@ class Factory:
             observe=self.observe,
             progress=self.progress,
         )
+        return self._watched(trainer)
 
     def hybrid_trainer(self, synthetic: SyntheticTrainer, physical: PhysicalTrainer) -> HybridTrainer:
         """The trainer of both."""
@@ -213,6 +226,9 @@ class Factory:
             compute = device.Compute(**self._compute())
             self._arrays[side] = tensors.NativeArrays(self.config.layout, compute)
         return self._arrays[side]
+
+    def _watched(self, component: C) -> C:
+        return component if self.shadow is None else self.shadow.watch(component)
 
     def _compute(self) -> dict[str, str]:
         return {"device": self.config.trainer.device, "precision": self.config.trainer.precision}

@@ -51,7 +51,7 @@ class HDF5Format:
         try:
             with h5py.File(path, "r") as file:
                 yield file["trajectory"]
-        except (KeyError, RuntimeError) as error:
+        except (KeyError, RuntimeError, TypeError) as error:
             raise ValueError(f"not a trajectory cache ({error})") from error
 
 
@@ -71,6 +71,7 @@ class DataManager(interfaces.DataManager):
 
     mode = "phiml"
     suffix = SUFFIX
+    cache_format = HDF5Format
 
     def __init__(
         self,
@@ -92,7 +93,7 @@ class DataManager(interfaces.DataManager):
         self.arrays = NativeArrays(layout, Compute(device, precision, backend))
         limit = int(memory_limit_mb * 2**20)
         self._cache = TrajectoryCache(
-            data_dir, cache_dir, grid, layout, dt, precision, HDF5Format(), workers, limit
+            data_dir, cache_dir, grid, layout, dt, precision, self.cache_format(), workers, limit
         )
         self._memory: TrajectoryMemory[Tensor] = TrajectoryMemory(limit, ttl)
         self._limit = limit

@@ -8,7 +8,8 @@ takes them off again.
 from __future__ import annotations
 
 import functools
-from collections.abc import Callable, Iterator, Mapping
+import sys
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass
@@ -89,6 +90,11 @@ class Compute:
             return math.stop_gradient(scalar).native()
 
 
+def is_tracing() -> bool:
+    """Whether a `Compiled` function is being traced right now."""
+    return _tracing.get()
+
+
 @contextmanager
 def frozen(network: Any) -> Iterator[None]:
     """Inside, no computation is kept for differentiating by a network's weights, which saves memory."""
@@ -145,29 +151,47 @@ class Compiled:
         if _tracing.get():
             return self.function(*args)
         with self.compute.scope():
-            jit = self._jit_for(args)
+            natives = [_native(leaf) for arg in args for leaf in _leaves(arg)]
+            if not all(map(_is_in_rows, natives)):
+                args = tuple(_in_rows(arg) for arg in args)
+            jit = self._jit_for(natives)
             if not self._buffers:
-                return jit(*args)
+                return self._run(jit, args)
             known, before = self.traces, [b.clone() for b in self._buffers]
-            result = jit(*args)
+            result = self._run(jit, args)
             if self.traces == known:
                 return result
             for buffer, value in zip(self._buffers, before, strict=True):
                 buffer.copy_(value)
+            return self._run(jit, args)
+
+    def _run(self, jit: Any, args: tuple[Any, ...]) -> Any:
+        """Call a compilation; one that raises is forgotten, and leaves nothing behind.
+
+        PhiML keeps a list of what it is tracing, from which it does not take a function that raised (1.16.1),
+        and compiles nothing more while the list is not empty.
+        """
+        traced = getattr(sys.modules[type(self.compute.library).__module__], "CURRENT_JIT_CALLS", [])
+        before = len(traced)
+        try:
             return jit(*args)
+        except BaseException:
+            del traced[before:]
+            self._jits = {pattern: known for pattern, known in self._jits.items() if known is not jit}
+            raise
 
     @property
     def traces(self) -> int:
         """How many times the function was compiled: once per combination of shapes seen."""
         return sum(len((jit.grad_jit or jit).traces) for jit in self._jits.values())
 
-    def _jit_for(self, args: tuple[Any, ...]) -> Any:
+    def _jit_for(self, natives: Sequence[Any]) -> Any:
         """A compilation for every pattern of arguments and weights that have a gradient to carry.
 
         TorchScript optimises a trace for the arguments of its first calls.  When those carry no gradient it
         may drop, without a word, that by the arguments of later calls (PyTorch 2.13, of a stack).
         """
-        pattern = tuple(_has_history(leaf) for arg in args for leaf in _leaves(arg))
+        pattern = tuple(bool(getattr(native, "requires_grad", False)) for native in natives)
         if self._network is not None:
             pattern += tuple(p.requires_grad for p in self._network.parameters())
         if pattern not in self._jits:
@@ -179,5 +203,22 @@ def _leaves(argument: Any) -> list[Any]:
     return list(argument.values()) if isinstance(argument, Mapping) else [argument]
 
 
-def _has_history(tensor: math.Tensor) -> bool:
-    return bool(getattr(tensor.native(tensor.shape), "requires_grad", False))
+def _native(tensor: math.Tensor) -> Any:
+    return tensor.native(tensor.shape)
+
+
+def _is_in_rows(native: Any) -> bool:
+    """Whether values lie row by row in memory, as those of any library but PyTorch do for its traces."""
+    return bool(getattr(native, "is_contiguous", lambda: True)())
+
+
+def _in_rows(argument: Any) -> Any:
+    """The argument with its values row by row in memory.
+
+    While PhiML traces, it looks at the layout to decide how to reshape, so that a trace fails with arguments
+    of another layout (1.16.1: it pads one axis of a batch in 3-D by `view`).
+    """
+    if isinstance(argument, Mapping):
+        return {name: _in_rows(tensor) for name, tensor in argument.items()}
+    native = _native(argument)
+    return argument if _is_in_rows(native) else math.wrap(native.contiguous(), *argument.shape)

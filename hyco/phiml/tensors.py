@@ -11,7 +11,7 @@ from phiml import math
 from phiml.math import Tensor, batch, channel, spatial
 
 from hyco.interfaces import Arrays
-from hyco.phiml.device import Compute
+from hyco.phiml.device import Compute, is_tracing
 from hyco.problem.fields import FieldLayout
 
 
@@ -46,6 +46,10 @@ class NativeArrays(Arrays):
     def numpy(self, tensor: Tensor) -> NDArray[Any]:
         with self.compute.scope():
             return np.asarray(math.stop_gradient(tensor).numpy(self._order(tensor)))
+
+    @property
+    def tracing(self) -> bool:
+        return is_tracing()
 
     def wrap(self, native: Any, *dims: str) -> Tensor:
         """The named tensor of an array, numpy or native, whose dims are stated in order."""

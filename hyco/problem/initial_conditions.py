@@ -14,17 +14,20 @@ Array = NDArray[np.float64]
 
 
 def random_velocity(grid: Grid, layout: FieldLayout, batch: int, rng: np.random.Generator) -> Array:
-    """Smooth random velocities whose root mean square crosses a hundredth of the box in a unit of time."""
+    """Smooth random velocities, up to three waves per axis.
+
+    The root mean square of every component crosses a hundredth of the longest side in a unit of time.
+    """
     scale = max(grid.size) / 100.0
     return scale * smooth_random_field(grid, (batch, len(layout.components)), rng, modes=3)
 
 
 def front_in_swirl(grid: Grid, layout: FieldLayout, batch: int, rng: np.random.Generator) -> Array:
-    """A smooth front of `density` along a random line, in a swirling `velocity`.
+    """A smooth front of `density` across a random direction, in a swirling `velocity`.
 
         density = (1 + tanh(n . (x - x0) / w)) / 2,      n a random direction, x0 near the middle of the box
 
-    The front is w = a twentieth of the shortest side wide.  The velocity is that of `swirl`.
+    w is a twentieth of the shortest side.  The front is not periodic.  The velocity is that of `swirl`.
     """
     states = np.zeros((batch, len(layout.components), *grid.resolution))
     for state in states:
@@ -40,9 +43,10 @@ def swirl(grid: Grid, rng: np.random.Generator) -> Array:
         v_y =  s (m / Lx) sin(2 pi x / Lx) sin^2(pi y / Ly) + e_y sin(2 pi x / Lx + p_y)
 
     m = min(Lx, Ly).  The speed s crosses one to two hundredths of the longest side in a unit of time, either
-    way around; the shears e are a tenth to a fifth of it, each across the next axis.  In 3-D the vortex turns
-    around the z axis and is weaker by half in the middle of it.  On a line, where nothing can turn, the wind
-    is s + e sin(2 pi x / Lx + p).
+    way around; the shears e are a tenth to a fifth of it, each across the next axis: in 3-D that of v_y
+    varies with z, and v_z = e_z sin(2 pi x / Lx + p_z).  There the vortex turns around the z axis and is
+    weaker by half in the middle of it.  A line, where nothing can turn, has the wind
+    s + e sin(2 pi x / Lx + p), which is not free of divergence.
     """
     speed = max(grid.size) / 100.0 * rng.uniform(1.0, 2.0) * rng.choice([-1.0, 1.0])
     turns = [2.0 * np.pi * x / s for x, s in zip(grid.coordinates().values(), grid.size, strict=True)]

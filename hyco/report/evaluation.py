@@ -83,7 +83,8 @@ class Evaluation:
     Args:
         experiment: name of the experiment; equation: name of the equation; formula: the equation itself.
         grid, layout, dt: the problem; dt in time units.
-        simulations: rollouts on unseen data, one at least, all by the same models.
+        simulations: rollouts on test data, one at least, all by the same models.
+        trained_on: those of them that the models have learned from; the report says so.
         parameters: the learned parameters.
         history: the records of the training, in order.
         facts: what else the reader should know of the run (mode, seed, times ...), shown as it is.
@@ -102,6 +103,7 @@ class Evaluation:
     facts: Mapping[str, Any] = field(default_factory=dict)
     length_unit: str = "length"
     time_unit: str = "time"
+    trained_on: tuple[int, ...] = ()
 
     def __post_init__(self) -> None:
         if not self.simulations:

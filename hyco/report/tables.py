@@ -9,6 +9,7 @@ from typing import Any
 from hyco.report.curves import NAMES, epochs_of
 from hyco.report.evaluation import MODELS, Evaluation, Summary, number
 from hyco.report.plots import superscripts
+from hyco.report.shadow import HEADS, shadow_note, shadow_rows
 
 
 @dataclass(frozen=True)
@@ -24,10 +25,11 @@ class Table:
 def tables(evaluation: Evaluation, summary: Summary, extra: Mapping[str, Any]) -> list[Table]:
     """The tables of the page, those that have rows."""
     made = [
-        _metrics_table(summary),
+        _metrics_table(summary, evaluation.trained_on),
         _parameters_table(summary),
         _timings_table(evaluation),
         _modes_table(extra.get("modes", ())),
+        _shadow_table(extra.get("shadow", {})),
         Table("Run", ("", ""), list(_pairs(evaluation.facts))),
         Table("Environment", ("", ""), list(_pairs(extra.get("environment", {})))),
     ]
@@ -39,7 +41,13 @@ def _modes_table(modes: Iterable[Sequence[Any]]) -> Table:
     return Table("Implementations", heads, [[str(cell) for cell in row] for row in modes])
 
 
-def _metrics_table(summary: Summary) -> Table:
+def _shadow_table(summary: Mapping[str, Any]) -> Table:
+    """What shadow mode compared; without rows where it was off."""
+    rows = shadow_rows(summary) if summary else []
+    return Table("Shadow mode", HEADS, rows, shadow_note(summary) if rows else "")
+
+
+def _metrics_table(summary: Summary, trained_on: Sequence[int] = ()) -> Table:
     heads = ("simulation", "model", "steps", "nRMSE", "\u00d7 baseline", "relative L2", "max error",
              "correlation", "below 0.8 at step")  # fmt: skip
     groups = [("all", {**summary["models"], "baseline": summary["baseline"]})]
@@ -57,7 +65,10 @@ def _metrics_table(summary: Summary) -> Table:
         "nRMSE: root of the summed squared error over that of the truth, pooled over frames and simulations. "
         "Relative L2: mean over the frames. Max error in the units of the fields."
     )
-    return Table("Rollouts on unseen data", heads, rows, note)
+    if not trained_on:
+        return Table("Rollouts on unseen data", heads, rows, note)
+    seen = f"The models were trained on the simulations {', '.join(map(str, trained_on))}. {note}"
+    return Table("Rollouts on training data", heads, rows, seen)
 
 
 def _spans(entry: Summary) -> tuple[str, ...]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -16,11 +16,16 @@ from hyco.report.page import summary_lines, write_report
 from hyco.storage.run_directory import RunDirectory, environment
 from hyco.tasks.progress import FILE_ONLY, Progress
 
+if TYPE_CHECKING:
+    from hyco.migration.shadow import Shadow
+
 log = logging.getLogger("hyco.evaluate")
 Model = PhysicalModel | SyntheticModel
 
 
-def evaluate_models(config: Config, directory: RunDirectory, progress: Progress) -> dict[str, Any]:
+def evaluate_models(
+    config: Config, directory: RunDirectory, progress: Progress, shadow: Shadow | None = None
+) -> dict[str, Any]:
     """Roll out the best checkpoint of every trained model over the test simulations; the summary.
 
     Raises CheckpointError when a checkpoint is missing or does not fit, DataError for a trajectory that is
@@ -31,7 +36,7 @@ def evaluate_models(config: Config, directory: RunDirectory, progress: Progress)
         raise ConfigError(
             "evaluation.test_sim: evaluating needs at least one simulation, but the list is empty."
         )
-    factory = Factory(config)
+    factory = Factory(config, shadow=shadow)
     models = _models(config, factory, directory)
     manager = factory.data_manager()
     manager.prepare(settings.test_sim)
@@ -54,6 +59,7 @@ def evaluate_models(config: Config, directory: RunDirectory, progress: Progress)
         simulations=tuple(results),
         parameters=_parameters(config, models),
         history=tuple(directory.read_history()),
+        trained_on=_trained_on(config),
     )
     report = write_report(
         evaluation,
@@ -65,6 +71,7 @@ def evaluate_models(config: Config, directory: RunDirectory, progress: Progress)
             "modes": [(r.component, r.implementation, r.mode, r.chosen_by) for r in choices(config)],
             "environment": environment(),
             "config_yaml": config.to_yaml(),
+            "shadow": shadow.summary() if shadow else {},
         },
     )
     summary = summarise(evaluation, settings.horizon)
@@ -72,6 +79,19 @@ def evaluate_models(config: Config, directory: RunDirectory, progress: Progress)
         log.info(line, extra=FILE_ONLY)
         progress.say(line)
     return summary
+
+
+def _trained_on(config: Config) -> tuple[int, ...]:
+    """The test simulations that the models have learned from, where that is allowed; it is said aloud."""
+    seen = tuple(s for s in config.evaluation.test_sim if s in config.trainer.train_sim)
+    if seen:
+        which = ", ".join(map(str, seen))
+        log.warning(
+            "evaluation.on_training_data: the models were trained on the test simulations %s; "
+            "these scores say nothing of unseen data",
+            which,
+        )
+    return seen
 
 
 def _models(config: Config, factory: Factory, directory: RunDirectory) -> dict[str, Model]:

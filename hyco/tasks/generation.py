@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -16,14 +17,20 @@ from hyco.storage.fingerprint import fingerprint
 from hyco.storage.hdf5 import read_facts, simulation_path, write_trajectory
 from hyco.tasks.progress import Progress
 
+if TYPE_CHECKING:
+    from hyco.migration.shadow import Shadow
+
 log = logging.getLogger("hyco.generate")
 
 
-def generate_simulations(config: Config, progress: Progress, check: Callable[[], None]) -> int:
+def generate_simulations(
+    config: Config, progress: Progress, check: Callable[[], None], shadow: Shadow | None = None
+) -> int:
     """Write every simulation that is not there yet as configured; the number written.
 
-    A file that this configuration made stays; one that another configuration made is made anew, and said
-    so; one that cannot be read raises DataError.  `check` is called between simulations.
+    A file that this configuration made stays, and so does one that was converted from another project's;
+    one that another configuration made is made anew, and said so; one that cannot be read raises DataError.
+    `check` is called between simulations.
     """
     total = config.data.num_simulations
     todo = [i for i in range(total) if not _is_current(config, i)]
@@ -31,7 +38,7 @@ def generate_simulations(config: Config, progress: Progress, check: Callable[[],
         log.info("all %d simulations in %s are up to date", total, config.data.data_dir)
         return 0
     progress.update("simulations", total - len(todo), total)
-    model = Factory(config).physical_model()
+    model = Factory(config, shadow=shadow).physical_model()
     log.info("simulating %d trajectories with %s in %s mode", len(todo), model.name, model.mode)
     for done, simulation in enumerate(todo, start=total - len(todo) + 1):
         _simulate(config, model, simulation)
@@ -65,7 +72,11 @@ def _is_current(config: Config, simulation: int) -> bool:
     path = simulation_path(config.data.data_dir, simulation)
     if not path.exists():
         return False
-    if read_facts(path).fingerprint == _fingerprint(config, simulation):
+    facts = read_facts(path)
+    if facts.fingerprint == _fingerprint(config, simulation):
+        return True
+    if "converted_from" in facts.extra:
+        log.info("%s was converted from %s and stays", path, facts.extra["converted_from"])
         return True
     log.warning("%s was made with other settings; simulating it anew", path)
     return False

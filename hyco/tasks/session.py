@@ -16,6 +16,7 @@ from hyco.tasks.evaluation import evaluate_models
 from hyco.tasks.generation import generate_simulations
 from hyco.tasks.interrupts import remembered_interrupts
 from hyco.tasks.progress import FILE_ONLY, Progress, Silent
+from hyco.tasks.shadowing import shadowing
 from hyco.tasks.training import Training
 
 log = logging.getLogger("hyco.run")
@@ -50,17 +51,24 @@ def run(
         origin = "configuration"
     chosen = config.general.tasks if tasks is None else tuple(tasks)
     summary: dict[str, Any] = {}
-    with _session(config, origin, progress or Silent()) as (directory, shown):
-        training = Training(config, directory, shown)
+    renewed = [task for task in chosen if not (resume and task == "train")]
+    with (
+        _session(config, origin, progress or Silent()) as (directory, shown),
+        shadowing(config, directory.path, renewed, shown) as (shadow, begin),
+    ):
+        training = Training(config, directory, shown, shadow)
         try:
             with remembered_interrupts() as check:
                 training.check = check
                 if "generate" in chosen:
-                    generate_simulations(config, shown, check)
+                    begin("generate")
+                    generate_simulations(config, shown, check, shadow)
                 if "train" in chosen:
+                    begin("train")
                     training.run(resume=resume)
                 if "evaluate" in chosen:
-                    summary = evaluate_models(config, directory, shown)
+                    begin("evaluate")
+                    summary = evaluate_models(config, directory, shown, shadow)
         except KeyboardInterrupt:
             raise _interrupted(config, training) from None
     return summary

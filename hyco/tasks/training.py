@@ -6,7 +6,7 @@ import logging
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from hyco.config import Config
 from hyco.errors import CheckpointError, ConfigError
@@ -14,6 +14,9 @@ from hyco.interfaces import Dataset, PhysicalTrainer, Record, SyntheticTrainer
 from hyco.migration.factory import Factory
 from hyco.storage.run_directory import RunDirectory
 from hyco.tasks.progress import FILE_ONLY, Progress
+
+if TYPE_CHECKING:
+    from hyco.migration.shadow import Shadow
 
 log = logging.getLogger("hyco.train")
 Trainer = SyntheticTrainer | PhysicalTrainer
@@ -33,13 +36,14 @@ class Training:
     config: Config
     directory: RunDirectory
     progress: Progress
+    shadow: Shadow | None = None
     trainers: dict[str, Trainer] = field(default_factory=dict)
     begun: bool = False
     check: Callable[[], None] = lambda: None
 
     def run(self, *, resume: bool = False) -> None:
         """Train from the start, or go on."""
-        factory = Factory(self.config, self._observe, self._iteration)
+        factory = Factory(self.config, self._observe, self._iteration, self.shadow)
         train, validation = self._datasets(factory)
         self._build(factory)
         if resume:

@@ -29,8 +29,9 @@ RESOLUTIONS = {1: (14,), 2: (12, 10), 3: (10, 9, 8)}
 Kind = Literal["scalar", "field", "mixed"]
 T = TypeVar("T")
 
-# What changes a state of the size of `Case.states` by a few per cent in a step; 1 where nothing is said.
-TYPICAL = {"feed": 0.04, "kill": 0.06, "potential": 0.002, "buoyancy_coeff": 0.05}
+# What changes a state of the size of `Case.states` by a few per cent in a step: rates that are not listed have
+# the size 0.04, parameters without a unit the size 1.
+TYPICAL = {"potential": 0.002}
 
 
 @dataclass(frozen=True)
@@ -106,7 +107,8 @@ class Case:
         unit is the stable limit of a diffusivity, and 4 times what is `TYPICAL` of any other parameter.
         """
         spec = self.facts.parameter(name)
-        unit = share * (self.limit if spec.diffusive else 4.0 * TYPICAL.get(name, 1.0))
+        typical = TYPICAL.get(name, 1.0 if spec.unit == "1" else 0.04)
+        unit = share * (self.limit if spec.diffusive else 4.0 * typical)
         if not self.is_field(name):
             return repr(0.2 * unit)
         waves = [f"sin(2*pi*{a}/size_{a} + {0.4 + 0.7 * i})" for i, a in enumerate(self.grid.axes)]

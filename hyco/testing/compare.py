@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from hyco.errors import did_you_mean
 from hyco.interfaces import Arrays
-from hyco.testing.tolerances import tolerance
+from hyco.testing.tolerances import Tolerance, tolerance
 
 Names = Mapping[str, Sequence[str]]
 
@@ -108,13 +108,26 @@ def measure(
     quantity: str,
     *,
     precision: str | None = None,
+    tolerated: Tolerance | None = None,
+    informative: bool = True,
 ) -> Difference:
     """The largest difference of two results, as a share of what is allowed.
 
-    Arguments as of `assert_equivalent`; raises Mismatch when they are not of a kind.
+    Args:
+        reference, candidate, quantity, precision: as of `assert_equivalent`.
+        tolerated: instead of the row of the table.
+        informative: False takes a reference that is constant or not finite too; values that are not finite
+            must then be the same.
+
+    Raises Mismatch when the results are not of a kind.
     """
-    pairs = _pairs(reference, candidate, quantity)
-    found = [_difference(_label(quantity, n), a, b, quantity, precision) for n, (a, b) in pairs.items()]
+    pairs = _pairs(reference, candidate, quantity, informative=informative)
+    found = [
+        _difference(
+            _label(quantity, name), a, b, tolerated or tolerance(quantity, precision or _precision(a))
+        )
+        for name, (a, b) in pairs.items()
+    ]
     return max(found, key=lambda d: (not d.passed, d.error / d.allowed if d.allowed else d.error))
 
 
@@ -137,17 +150,20 @@ def assert_equivalent(
         precision: the column; by default the dtype of the reference.
     """
     for name, (expected, found) in _pairs(reference, candidate, quantity).items():
-        difference = _difference(_label(quantity, name), expected, found, quantity, precision)
+        tolerated = tolerance(quantity, precision or _precision(expected))
+        difference = _difference(_label(quantity, name), expected, found, tolerated)
         if not difference.passed:
-            raise Mismatch(_complaint(difference, expected, found, quantity, precision))
+            raise Mismatch(_complaint(difference, expected, found, tolerated))
 
 
 def _pairs(
     reference: Comparable | Mapping[str, Comparable],
     candidate: Comparable | Mapping[str, Comparable],
     quantity: str,
+    *,
+    informative: bool = True,
 ) -> dict[str, tuple[Snapshot, Snapshot]]:
-    """The entries of both results, which are of a kind; the reference says something."""
+    """The entries of both results, which are of a kind; the reference says something, if it must."""
     expected, found = _entries(reference), _entries(candidate)
     missing = [name for name in expected if name not in found]
     unexpected = [name for name in found if name not in expected]
@@ -155,7 +171,8 @@ def _pairs(
         raise Mismatch(f"{quantity}: missing entries {missing}, unexpected ones {unexpected}")
     for name, entry in expected.items():
         _check_kind(_label(quantity, name), entry, found[name])
-    _check_informative(quantity, list(expected.values()))
+    if informative:
+        _check_informative(quantity, list(expected.values()))
     return {name: (entry, found[name]) for name, entry in expected.items()}
 
 
@@ -204,29 +221,30 @@ def _check_informative(quantity: str, references: Sequence[Snapshot]) -> None:
         raise Mismatch(f"{quantity}: the reference is {values[0]:g} everywhere, so nothing would be compared")
 
 
-def _difference(label: str, a: Snapshot, b: Snapshot, quantity: str, precision: str | None) -> Difference:
+def _difference(label: str, a: Snapshot, b: Snapshot, tolerated: Tolerance) -> Difference:
     if not a.values.size:
         return Difference(label, 0.0, "nowhere", 0.0, 0.0)
     reference, error = np.abs(np.asarray(a.values, dtype=np.float64)), _errors(a, b)
-    scale = float(np.max(reference))
-    tolerated = tolerance(quantity, precision or _precision(a))
+    scale = float(np.max(reference, where=np.isfinite(reference), initial=0.0))
     allowed = tolerated.atol + tolerated.rtol * scale if a.values.dtype.kind == "f" else 0.0
     index = np.unravel_index(int(np.argmax(error)), error.shape)
     return Difference(label, float(error[index]), a.place([int(i) for i in index]), scale, allowed)
 
 
 def _errors(a: Snapshot, b: Snapshot) -> NDArray[np.float64]:
-    """Absolute differences; what is not finite differs by infinity."""
+    """Absolute differences; what is not finite differs by infinity from all but its like."""
     reference, candidate = (np.asarray(s.values, dtype=np.float64) for s in (a, b))
-    error = np.abs(candidate - reference)
-    return np.where(np.isfinite(error), error, np.inf)
+    with np.errstate(invalid="ignore"):  # infinity minus infinity
+        error = np.abs(candidate - reference)
+    alike = (candidate == reference) | (np.isnan(candidate) & np.isnan(reference))
+    return np.where(alike, 0.0, np.where(np.isfinite(error), error, np.inf))
 
 
-def _complaint(difference: Difference, a: Snapshot, b: Snapshot, quantity: str, precision: str | None) -> str:
+def _complaint(difference: Difference, a: Snapshot, b: Snapshot, tolerated: Tolerance) -> str:
     error = _errors(a, b)
     index = np.unravel_index(int(np.argmax(error)), error.shape)
     exact = a.values.dtype.kind != "f"
-    rule = "" if exact else f" ({tolerance(quantity, precision or _precision(a))})"
+    rule = "" if exact else f" ({tolerated})"
     return (
         f"{difference.label}: max |a - b| = {difference.error:.3e} at {difference.place}, where the "
         f"reference is {a.values[index]:.9g} and the candidate {b.values[index]:.9g}; allowed "

@@ -86,7 +86,7 @@ def tiny(
                     "epochs": 1,
                     "learnable_parameters": guesses,
                     "interaction_weight": 0.01,  # what an untrained surrogate teaches would drive all to 0
-                    "solve": {"max_iterations": 4},
+                    "solve": {"max_iterations": 2},  # before rounding decides where to step
                 },
                 "hybrid": {
                     "cycles": 1,

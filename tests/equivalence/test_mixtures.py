@@ -50,7 +50,7 @@ def test_every_mixture_trains_as_pure_legacy_does(mixture: Mixture, reference: R
     config, expected = reference(mixture.equation, mixture.training)
     with use_mode("hybrid", mixture.components):
         rows = {row.component: row.mode for row in choices(config)}
-    assert rows == mixture.components
+    assert mixture.components.items() <= rows.items()
     differences = compare(mixture, config, expected)
     assert set(differences) >= {f"losses of a {KINDS[mixture.training]}"}
     for difference in differences.values():

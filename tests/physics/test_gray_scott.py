@@ -12,15 +12,21 @@ from scipy.integrate import solve_ivp
 from hyco.problem.equation import diffusion_limit
 from hyco.problem.grid import BOUNDARIES, Boundary, Grid
 from hyco.testing import assert_equivalent
-from hyco.testing.cases import CASES as ALL
-from hyco.testing.cases import Case
+from hyco.testing.cases import BY_NAME, SELECTED, Case
 from tests.sides import box, implementation
 
 Array = NDArray[np.float64]
-CASES = [c for c in ALL if c.equation == "gray_scott"]
+CASES = [c for c in SELECTED if c.equation == "gray_scott"]
 GRIDS = (box(16), box(12, 10), box(8, 7, 6))
-ranks = pytest.mark.parametrize("grid", GRIDS, ids=lambda g: f"{g.rank}d")
-insulated = pytest.mark.parametrize("boundary", ["periodic", "zero-gradient"])
+
+
+def label(value: Any) -> str:
+    """Of a grid or a boundary in the name of a test."""
+    return f"{value.rank}d" if isinstance(value, Grid) else value
+
+
+ranks = pytest.mark.parametrize("grid", GRIDS, ids=label)
+INSULATED: tuple[Boundary, ...] = ("periodic", "zero-gradient")
 kinds = pytest.mark.parametrize("kind", ["scalar", "field"])
 
 
@@ -40,7 +46,8 @@ def gray_scott(side: str, grid: Grid, dt: float, boundary: Boundary, parameters:
 
 def uniform(grid: Grid, *values: tuple[float, float]) -> Array:
     """Homogeneous states (batch, field, *space), each given by its u and v."""
-    return np.broadcast_to(np.reshape(values, (-1, 2, *(1,) * grid.rank)), (len(values), 2, *grid.resolution))
+    states = np.reshape(values, (-1, 2, *(1,) * grid.rank))
+    return np.broadcast_to(states, (len(values), 2, *grid.resolution)).copy()
 
 
 # ----------------------------------------------------------------------------------------------- reaction
@@ -59,8 +66,7 @@ def reacted(u: Array, v: Array, feed: Array | float, kill: Array | float, time: 
     return solution.y[:, -1].reshape(2, *shape)
 
 
-@ranks
-@insulated
+@pytest.mark.parametrize(("grid", "boundary"), list(zip(GRIDS, INSULATED * 2, strict=False)), ids=label)
 def test_homogeneous_states_stay_so_and_follow_the_reactions(
     side: str, grid: Grid, boundary: Boundary, device: str, rng: np.random.Generator
 ) -> None:
@@ -69,16 +75,16 @@ def test_homogeneous_states_stay_so_and_follow_the_reactions(
     state = uniform(grid, (0.9, 0.4), (0.5, 0.7))
     exact = reacted(state[:, 0], state[:, 1], feed, kill, time)
     errors = []
-    for steps, substeps in ((8, 1), (8, 2), (16, 2), (32, 2)):
+    for steps, substeps in ((8, 1), (8, 2), (16, 2)):
         rough = [diffusion_limit(grid, time / 8, 1) * rng.uniform(0, 1, grid.resolution) for _ in range(2)]
         parameters = {"Du": rough[0], "Dv": rough[1], "feed": feed, "kill": kill}
         options = {"substeps": substeps, "device": device}
         last = gray_scott(side, grid, time / steps, boundary, parameters, **options).predict(state, steps)
         assert np.ptp(last, axis=tuple(range(3, last.ndim))).max() == 0.0
         errors.append(np.abs(last[:, :, -1] - exact.swapaxes(0, 1)).max())
-    order = -np.polyfit(np.log([8, 16, 32, 64]), np.log(errors), 1)[0]
+    order = -np.polyfit(np.log([8, 16, 32]), np.log(errors), 1)[0]
     assert 0.9 < order < 1.2, (errors, order)
-    assert errors[-1] < 0.01, errors
+    assert errors[-1] < 0.02, errors
 
 
 @ranks
@@ -136,8 +142,7 @@ def test_a_step_is_diffusion_of_both_and_then_reaction(side: str, case: Case) ->
     assert_equivalent(np.stack([u, v], axis=1), found, "exact discrete solution")
 
 
-@ranks
-@pytest.mark.parametrize("boundary", BOUNDARIES)
+@pytest.mark.parametrize(("grid", "boundary"), list(zip(GRIDS, BOUNDARIES, strict=True)), ids=label)
 @kinds
 def test_without_reaction_both_spread_as_heat_does(
     side: str, grid: Grid, boundary: Boundary, kind: str, rng: np.random.Generator
@@ -158,6 +163,15 @@ def test_without_reaction_both_spread_as_heat_does(
         expected = heat.predict(state[:, number : number + 1], steps)[:, 0]
         assert_equivalent(expected, frames[:, number], "exact discrete solution")
         assert np.all(frames[:, 1 - number] == 0.0)
+
+
+def test_the_layout_of_a_state_in_memory_does_not_matter(side: str) -> None:
+    case = BY_NAME["gray_scott-3d-field-periodic"]
+    state, species = case.states(2), case.model(side)
+    expected = species.predict(state, 2)
+    for other in (np.asfortranarray(state), state.transpose(0, 2, 3, 4, 1).copy().transpose(0, 4, 1, 2, 3)):
+        assert np.array_equal(other, state)
+        assert_equivalent(expected, species.predict(other, 2), "exact discrete solution")
 
 
 # -------------------------------------------------------------------------------------- linear stability

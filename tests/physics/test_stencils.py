@@ -1,4 +1,4 @@
-"""Advection and diffusion against what can be computed by hand, on each side."""
+"""Advection, diffusion and gradients against what can be computed by hand, on each side."""
 
 from __future__ import annotations
 
@@ -303,3 +303,84 @@ def test_advection_keeps_a_constant(
     state = spread(np.full(grid.resolution, 2.0), grid)
     found = Stencils(side, grid).advect(np.repeat(state, 2, 0), random_state(grid, rng), 0.7, boundary)
     assert np.abs(found - state).max() < 1e-13
+
+
+# -------------------------------------------------------------------------------------------- gradients
+
+
+def sloping(grid: Grid, slopes: tuple[float, ...]) -> NDArray[np.float64]:
+    """A linear potential (*space)."""
+    terms = zip(slopes, grid.coordinates().values(), strict=False)
+    return np.broadcast_to(1.0 + sum(g * x for g, x in terms), grid.resolution).copy()
+
+
+@ranks
+@boundaries
+def test_the_gradient_of_a_linear_potential_is_its_slope_inside(
+    side: str, grid: Grid, boundary: Boundary, device: str
+) -> None:
+    """At the ends of an axis half of it, as the ghosts keep the last value; around a period, the way back."""
+    slopes = (1.5, -0.7, 2.0)[: grid.rank]
+    found = Stencils(side, grid, device=device).gradient(sloping(grid, slopes), boundary)
+    expected = np.ones_like(found) * np.reshape(slopes, (-1, *(1,) * grid.rank))
+    for axis, (g, n) in enumerate(zip(slopes, grid.resolution, strict=True)):
+        ends = np.isin(indices(grid)[axis], (0, n - 1))
+        expected[axis][ends] = g * (2 - n) / 2 if boundary == "periodic" else g / 2
+    assert_equivalent(expected, found, "exact discrete solution")
+
+
+@ranks
+def test_the_gradient_of_a_fourier_mode_has_the_discrete_symbol(side: str, grid: Grid) -> None:
+    """i sin(k dx) / dx: cos(k x + p) becomes -sin(k x + p) sin(k dx) / dx."""
+    waves = (2, 1, 3)[: grid.rank]
+    steps = [2 * np.pi * k / n for k, n in zip(waves, grid.resolution, strict=True)]
+    angle = sum(k * i for k, i in zip(steps, indices(grid), strict=True)) + 0.3
+    expected = np.stack([-np.sin(angle) * np.sin(k) / h for k, h in zip(steps, grid.spacing, strict=True)])
+    found = Stencils(side, grid).gradient(np.cos(angle), "periodic")
+    if grid.rank == 3:  # three waves in six cells alternate from cell to cell, which is not seen
+        assert np.abs(expected[2]).max() < 1e-14
+    assert_equivalent(expected, found, "exact discrete solution")
+
+
+@pytest.mark.parametrize("rank", [1, 2, 3])
+@boundaries
+def test_the_gradient_converges_at_second_order(side: str, rank: int, boundary: Boundary) -> None:
+    """At the ends too, where the potential is periodic or flat."""
+    errors = []
+    for scale in (1, 2, 4):
+        grid = box(*(scale * n for n in (10, 9, 8)[:rank]))
+        k = [(2 if boundary == "periodic" else 1) * np.pi / size for size in grid.size]
+        mesh = np.meshgrid(*grid.coordinates().values(), indexing="ij")
+        potential = np.prod([np.cos(a * x) for a, x in zip(k, mesh, strict=True)], axis=0)
+        exact = np.stack([-a * np.tan(a * x) * potential for a, x in zip(k, mesh, strict=True)])
+        errors.append(np.abs(Stencils(side, grid).gradient(potential, boundary) - exact).max())
+    orders = np.log2(np.array(errors[:-1]) / errors[1:])
+    assert np.all(np.abs(orders - 2.0) < 0.2), (errors, orders)
+
+
+@ranks
+@boundaries
+def test_the_gradient_sums_to_what_lies_between_the_ends(
+    side: str, grid: Grid, boundary: Boundary, rng: np.random.Generator
+) -> None:
+    """Along each axis: dx sum = the last value minus the first one, or 0 in a period."""
+    potential = rng.standard_normal(grid.resolution)
+    found = Stencils(side, grid).gradient(potential, boundary)
+    for axis, h in enumerate(grid.spacing):
+        between = np.diff(np.take(potential, [0, -1], axis), axis=axis).squeeze(axis)
+        expected = np.zeros_like(between) if boundary == "periodic" else between
+        assert np.abs(h * found[axis].sum(axis) - expected).max() < 1e-14
+
+
+@boundaries
+def test_turning_the_potential_turns_its_gradient(
+    side: str, boundary: Boundary, rng: np.random.Generator
+) -> None:
+    grid = GRIDS[2]
+    potential = rng.standard_normal(grid.resolution)
+    found = Stencils(side, grid).gradient(potential, boundary)
+    for order in permutations(range(3)):
+        turned = Grid.of(**{a: (grid.size[i], grid.resolution[i]) for a, i in zip("xyz", order, strict=True)})
+        there = Stencils(side, turned).gradient(potential.transpose(order), boundary)
+        expected = found[list(order)].transpose(0, *(1 + i for i in order))
+        assert_equivalent(expected, there, "exact discrete solution")

@@ -406,6 +406,9 @@ def test_an_entry_that_a_list_lacks_cannot_be_overridden() -> None:
         ("model.synthetic.name=resnett", "name: unknown value 'resnett'. Did you mean 'resnet'?"),
         ("model.synthetic.name=3", "model.synthetic.name: expected text, got 3"),
         ("trainer.synthetic.input_noise.scale=-0.1", "input_noise.scale: expected 0.0 or more, got -0.1"),
+        ("migration.shadow.every=0", "migration.shadow.every: expected 1 or more, got 0"),
+        ("migration.shadow.rtol=-0.1", "migration.shadow.rtol: expected 0.0 or more, got -0.1"),
+        ("migration.shadow.on_mismatch=stop", "migration.shadow.on_mismatch: expected"),
         ("trainer.synthetic.input_noise=0.1", "input_noise: expected a block of keys, got 0.1"),
     ],
 )
@@ -434,7 +437,6 @@ def test_a_required_key_is_named() -> None:
 @pytest.mark.parametrize(
     ("overrides", "reason"),
     [
-        (["migration.shadow.enabled=true"], "migration.shadow.enabled: shadow runs are not available"),
         (
             ["migration={mode: phiml, components: {dataset: legacy}}"],
             "migration.components: only mode hybrid",

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from hyco.interfaces import SyntheticModel
 from hyco.learning.checkpoints import check_entries
+from hyco.learning.descriptions import check_surrogate, completed, describe_surrogate
 from hyco.legacy.checkpoints import SUFFIX, read_checkpoint, write_checkpoint
 from hyco.legacy.device import Compute
 from hyco.legacy.tensors import NativeArrays
@@ -54,6 +55,15 @@ class NetworkModel(SyntheticModel):
         self.grid = grid
         self.residual = residual
         self.arrays = NativeArrays(layout, Compute(device, precision))
+        self.description = describe_surrogate(
+            self.name,
+            layout,
+            grid,
+            architecture=completed(self.build, architecture),
+            residual=residual,
+            inputs=inputs,
+            precision=precision,
+        )
         self._dynamic = list(layout.indices(layout.dynamic))
         self._inputs = list(layout.indices(layout.components if inputs == "all" else layout.dynamic))
         network = self.build(len(self._inputs), len(self._dynamic), grid, **architecture)
@@ -100,9 +110,10 @@ class NetworkModel(SyntheticModel):
         self.network.load_state_dict(native)
 
     def save(self, path: Path) -> None:
-        write_checkpoint(path, f"{self.name} network", self.weights(), {})
+        write_checkpoint(path, f"{self.name} network", self.weights(), {"model": self.description})
 
     def load(self, path: Path) -> None:
-        weights, _ = read_checkpoint(path, f"{self.name} network")
+        weights, facts = read_checkpoint(path, f"{self.name} network")
         check_entries(path, self.weights(), weights)
+        check_surrogate(path, self.description, facts)
         self.assign(weights)

@@ -9,6 +9,7 @@ import torch
 
 from hyco import interfaces
 from hyco.interfaces import Batch, Dataset, History, Observer, PhysicalModel, Solve, TrainingState
+from hyco.learning.descriptions import check_equation
 from hyco.learning.fitting import FitLoop
 from hyco.learning.inverse import Values
 from hyco.learning.training import ignore
@@ -86,10 +87,12 @@ class PhysicalTrainer(interfaces.PhysicalTrainer):
 
     def save(self, path: Path) -> None:
         state = self.state()
-        write_checkpoint(path, KIND, state.arrays, state.facts)
+        write_checkpoint(path, KIND, state.arrays, {**state.facts, "model": self.model.description})
 
     def load(self, path: Path) -> None:
-        self.restore(TrainingState(*read_checkpoint(path, KIND)))
+        arrays, facts = read_checkpoint(path, KIND)
+        check_equation(path, self.model.description, facts)
+        self.restore(TrainingState(arrays, facts))
 
     def loss_and_gradients(self, batch: Batch, values: Values) -> tuple[float, Values]:
         """Mean loss of a batch and its gradients by the learnable parameters."""

@@ -13,6 +13,7 @@ from phiml.math import Tensor
 
 from hyco.interfaces import PhysicalModel
 from hyco.learning.checkpoints import check_entries
+from hyco.learning.descriptions import check_equation, describe_equation
 from hyco.phiml.checkpoints import SUFFIX, read_checkpoint, write_checkpoint
 from hyco.phiml.device import Compiled, Compute
 from hyco.phiml.tensors import NativeArrays
@@ -56,6 +57,9 @@ class GridModel(PhysicalModel):
         self.substeps = substeps
         self.layout = self.equation.layout(grid, boundaries)
         self.arrays = NativeArrays(self.layout, Compute(device, precision))
+        self.description = describe_equation(
+            self.name, self.layout, grid, dt=dt, substeps=substeps, precision=precision
+        )
         check_parameters(self.equation, grid, dt, substeps, parameters)
         self._parameters = {name: self.arrays.parameter(v) for name, v in parameters.items()}
         self.compiled_step = Compiled(self.advance, self.arrays.compute)
@@ -95,10 +99,11 @@ class GridModel(PhysicalModel):
 
     def save(self, path: Path) -> None:
         arrays = {name: self.arrays.numpy(p) for name, p in self._parameters.items()}
-        write_checkpoint(path, f"{self.name} physical model", arrays, {})
+        write_checkpoint(path, f"{self.name} physical model", arrays, {"model": self.description})
 
     def load(self, path: Path) -> None:
-        arrays, _ = read_checkpoint(path, f"{self.name} physical model")
+        arrays, facts = read_checkpoint(path, f"{self.name} physical model")
         current = {name: self.arrays.numpy(p) for name, p in self._parameters.items()}
         check_entries(path, current, arrays)
+        check_equation(path, self.description, facts)
         self.assign(arrays)

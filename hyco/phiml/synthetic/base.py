@@ -14,6 +14,7 @@ from phiml.math import Tensor, channel
 
 from hyco.interfaces import SyntheticModel
 from hyco.learning.checkpoints import check_entries
+from hyco.learning.descriptions import check_surrogate, completed, describe_surrogate
 from hyco.phiml.checkpoints import SUFFIX, read_checkpoint, write_checkpoint
 from hyco.phiml.device import Compiled, Compute, frozen
 from hyco.phiml.tensors import NativeArrays
@@ -56,6 +57,15 @@ class NetworkModel(SyntheticModel):
         self.grid = grid
         self.residual = residual
         self.arrays = NativeArrays(layout, Compute(device, precision))
+        self.description = describe_surrogate(
+            self.name,
+            layout,
+            grid,
+            architecture=completed(self.build, architecture),
+            residual=residual,
+            inputs=inputs,
+            precision=precision,
+        )
         self._inputs = layout.components if inputs == "all" else layout.dynamic
         with self.arrays.compute.scope():
             network = self.build(len(self._inputs), len(layout.dynamic), grid, **architecture)
@@ -121,9 +131,10 @@ class NetworkModel(SyntheticModel):
         self.network.load_state_dict({n: t.new_tensor(np.array(weights[n])) for n, t in state.items()})
 
     def save(self, path: Path) -> None:
-        write_checkpoint(path, f"{self.name} network", self.weights(), {})
+        write_checkpoint(path, f"{self.name} network", self.weights(), {"model": self.description})
 
     def load(self, path: Path) -> None:
-        weights, _ = read_checkpoint(path, f"{self.name} network")
+        weights, facts = read_checkpoint(path, f"{self.name} network")
         check_entries(path, self.weights(), weights)
+        check_surrogate(path, self.description, facts)
         self.assign(weights)

@@ -12,6 +12,7 @@ from phiml.math import Tensor
 
 from hyco import interfaces
 from hyco.interfaces import Batch, Dataset, History, Observer, SyntheticModel, TrainingState
+from hyco.learning.descriptions import check_surrogate
 from hyco.learning.schedules import learning_rate_schedule
 from hyco.learning.training import EpochLoop, ignore
 from hyco.migration.registry import register
@@ -85,10 +86,12 @@ class SyntheticTrainer(interfaces.SyntheticTrainer):
 
     def save(self, path: Path) -> None:
         state = self.state()
-        write_checkpoint(path, KIND, state.arrays, state.facts)
+        write_checkpoint(path, KIND, state.arrays, {**state.facts, "model": self.model.description})
 
     def load(self, path: Path) -> None:
-        self.restore(TrainingState(*read_checkpoint(path, KIND)))
+        arrays, facts = read_checkpoint(path, KIND)
+        check_surrogate(path, self.model.description, facts)
+        self.restore(TrainingState(arrays, facts))
 
     def update(self, batch: Batch) -> Any:
         """One Adam step; the loss before it, still on the device."""
@@ -117,6 +120,11 @@ class SyntheticTrainer(interfaces.SyntheticTrainer):
     def assign(self, weights: Mapping[str, NDArray[Any]]) -> None:
         """Put weights in force."""
         self.model.assign(weights)
+
+    def gradients(self) -> dict[str, NDArray[Any]]:
+        """The gradients of the last update's loss, by parameter."""
+        named = self.model.network.named_parameters()
+        return {name: p.grad.cpu().numpy().copy() for name, p in named if p.grad is not None}
 
     def moments(self) -> dict[str, NDArray[Any]]:
         """Adam's state by parameter."""

@@ -1,0 +1,189 @@
+"""Checkpoints of one mode, or of the original HYCO-PhiFlow, become checkpoints of the other mode.
+
+A result is written beside its place, read again, and compared with its source: every tensor and fact must be
+the same to the last bit, and what the model computes within the table of tolerances in both modes.  Only then
+does it take its place.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass
+from importlib import import_module
+from pathlib import Path
+
+from hyco.compat.rebuilding import Content, Unsaid, check_same, compare_outputs
+from hyco.errors import CheckpointError, InputError, StorageError
+from hyco.interfaces import Side
+from hyco.storage.atomic import atomic_write
+from hyco.testing.compare import Difference, Mismatch
+
+SUFFIXES: Mapping[str, Side] = {".pth": "legacy", ".phiml": "phiml"}
+OTHER: Mapping[Side, Side] = {"legacy": "phiml", "phiml": "legacy"}
+SOURCES = (*SUFFIXES, ".npz")
+ZIP = b"PK\x03\x04"
+
+
+@dataclass(frozen=True)
+class Conversion:
+    """What a conversion did.
+
+    Attributes: source, target; kind of checkpoint; tensors, how many, all the same to the last bit; output,
+    how far apart what both modes compute with them is, or None; unsaid, why nothing was computed; notes.
+    """
+
+    source: Path
+    target: Path
+    kind: str
+    tensors: int
+    output: Difference | None
+    unsaid: str = ""
+    notes: tuple[str, ...] = ()
+
+    def lines(self) -> list[str]:
+        """The same in words."""
+        if self.output is None:
+            said = f"not compared, since {self.unsaid}"
+        elif self.output.error == 0.0:
+            said = "one step of both modes is the same to the last bit"
+        else:
+            worst, allowed = f"{self.output.error:.1e} at {self.output.place}", f"{self.output.allowed:.1e}"
+            said = f"the worst difference of one step between the modes is {worst}; allowed {allowed}"
+        tensors = f"{self.tensors} tensor{'s' * (self.tensors != 1)}"
+        return [
+            f"{self.source} -> {self.target}",
+            f"{self.kind}: {tensors}, the worst difference of any is 0",
+            f"output: {said}",
+            *self.notes,
+        ]
+
+
+def convert_checkpoint(
+    source: str | Path, target: str | Path, *, config: str | Path | None = None
+) -> Conversion:
+    """Convert a checkpoint to that of the mode which the ending of `target` names: `.pth` or `.phiml`.
+
+    Args:
+        source: a file of the other mode, or of the original HYCO-PhiFlow (`.pth`, `.npz`).
+        config: the YAML file that an original was trained with, which says what its network computes.
+
+    Raises CheckpointError when the source is damaged or is something else, and when the result is not the
+    same; then there is no result, and whatever stood in its place stays.
+    """
+    source, target = Path(source), Path(target)
+    _check_ending(source, SOURCES)
+    _check_ending(target, SUFFIXES)
+    if not source.is_file():
+        raise CheckpointError(f"{source}: no such checkpoint. Check the path.")
+    if target.exists() and target.samefile(source):
+        raise CheckpointError(f"{target}: would replace what it is made from. Choose another name.")
+    side = SUFFIXES[target.suffix]
+    content, notes = _read(source, side, None if config is None else Path(config))
+    output, unsaid = _write(content, source, target, side)
+    return Conversion(source, target, content.kind, len(content.arrays), output, unsaid, notes)
+
+
+def convert_torch_to_phiml(source: str | Path, target: str | Path) -> Conversion:
+    """`convert_checkpoint` from a `.pth` file, of legacy mode or of an original, to a `.phiml` one."""
+    _check_ending(Path(source), (".pth",))
+    _check_ending(Path(target), (".phiml",))
+    return convert_checkpoint(source, target)
+
+
+def convert_phiml_to_torch(source: str | Path, target: str | Path) -> Conversion:
+    """`convert_checkpoint` from a `.phiml` file to a `.pth` one."""
+    _check_ending(Path(source), (".phiml",))
+    _check_ending(Path(target), (".pth",))
+    return convert_checkpoint(source, target)
+
+
+def _read(path: Path, side: Side, config: Path | None) -> tuple[Content, tuple[str, ...]]:
+    """The content of a source for a result of `side`, and notes about it."""
+    mode = SUFFIXES.get(path.suffix)
+    held = _held(path)
+    if mode is not None and held is not None and held != path.suffix:
+        raise CheckpointError(
+            f"{path}: its name ends in {path.suffix}, but it holds a {held} checkpoint. Rename it to "
+            f"{path.with_suffix(held).name}, or name the right file."
+        )
+    if mode is None or (mode == "legacy" and not _is_legacy(path)):
+        return _original(path, config)
+    if config is not None:
+        raise CheckpointError(
+            f"{path}: says itself what its model is; a configuration is for originals alone."
+        )
+    if mode == side:
+        raise CheckpointError(
+            f"{path}: is a checkpoint of {mode} mode already. Name a target that ends in "
+            f"{_suffix_of(OTHER[side])}, or copy it."
+        )
+    return Content(*import_module(f"hyco.{mode}.checkpoints").read_contents(path)), ()
+
+
+def _original(path: Path, config: Path | None) -> tuple[Content, tuple[str, ...]]:
+    from hyco.compat import originals
+
+    kind, arrays, facts = originals.read_checkpoint(path, config=config)
+    return Content(kind, arrays, {k: v for k, v in facts.items() if k != "notes"}), tuple(
+        facts.get("notes", ())
+    )
+
+
+def _write(content: Content, source: Path, target: Path, side: Side) -> tuple[Difference | None, str]:
+    """Write a checkpoint if it is the same: how far apart the outputs are, or why they were not compared."""
+    files = import_module(f"hyco.{side}.checkpoints")
+    with atomic_write(target) as temporary:
+        try:
+            files.write_checkpoint(temporary, content.kind, content.arrays, content.facts)
+            written = Content(*files.read_contents(temporary))
+            check_same(source, content.arrays, written.arrays)
+            if (written.kind, written.facts) != (content.kind, dict(content.facts)):
+                raise CheckpointError(f"{source}: the result does not say the same of itself.")
+            difference = compare_outputs(written, temporary, side, OTHER[side])
+        except Unsaid as unsaid:
+            return None, str(unsaid)
+        except (InputError, Mismatch) as error:
+            where = target if isinstance(error, StorageError) else source
+            raise CheckpointError(f"{_said(error, temporary, where)} Nothing was converted.") from error
+        if not difference.passed:
+            raise CheckpointError(
+                f"{source}: the modes compute different things from it: {difference.label} differs by "
+                f"{difference.error:.3e} at {difference.place}, allowed {difference.allowed:.3e}. "
+                "Nothing was converted."
+            )
+    return difference, ""
+
+
+def _said(error: Exception, temporary: Path, name: Path) -> str:
+    """What an error says, of the file that the user knows."""
+    text = str(error).replace(str(temporary), str(name))
+    return text if str(name) in text else f"{name}: {text}"
+
+
+def _held(path: Path) -> str | None:
+    """The ending that the first bytes of a checkpoint ask for; None when they are those of neither."""
+    with path.open("rb") as file:
+        head = file.read(9)
+    length = int.from_bytes(head[:8], "little")
+    if head[8:] == b"{" and length < path.stat().st_size:
+        return ".phiml"
+    return ".pth" if head.startswith(ZIP) else None
+
+
+def _is_legacy(path: Path) -> bool:
+    """Whether a `.pth` file is hyco's own; whatever is damaged or hostile is not."""
+    try:
+        return "format" in import_module("hyco.legacy.checkpoints").read_tensors(path)
+    except ValueError:
+        return False
+
+
+def _suffix_of(side: Side) -> str:
+    return next(suffix for suffix, mode in SUFFIXES.items() if mode == side)
+
+
+def _check_ending(path: Path, known: Collection[str]) -> None:
+    if path.suffix not in known:
+        raise CheckpointError(
+            f"{path}: expected a checkpoint whose name ends in {' or '.join(known)}. Choose another name."
+        )

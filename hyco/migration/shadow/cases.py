@@ -1,0 +1,273 @@
+"""What is compared: for every method that shadow mode watches, its input, its repetition, its result.
+
+A case takes a call's input to numpy before the control does it (`given`), repeats the call with it on
+another component (`repetition`), and takes results of either side apart (`parts`).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, NamedTuple, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from hyco.interfaces import Arrays, Batch
+from hyco.migration.shadow.recorder import Part
+from hyco.problem.fields import FieldLayout
+from hyco.testing.compare import Snapshot
+
+Array = NDArray[Any]
+Parts = list[Part]
+STATE, TRAJECTORY = (), ("time",)
+
+
+class Case(Protocol):
+    """How one method is compared; `component` is the control in `given`, the candidate in `repetition`."""
+
+    def given(self, component: Any, *arguments: Any, **options: Any) -> Any:
+        """Copies of the input, and of the state that the result depends on."""
+
+    def repetition(self, component: Any, given: Any) -> Callable[[], Any]:
+        """The same call on another component, whose state is made the same first."""
+
+    def parts(self, component: Any, result: Any, given: Any) -> Parts:
+        """What the result of either side consists of."""
+
+
+class PhysicalCall(NamedTuple):
+    """Numpy copies of what a physical model is given: state, parameters, and steps of a rollout."""
+
+    state: Array
+    parameters: dict[str, Array]
+    steps: int
+
+
+class Step:
+    """`PhysicalModel.step`."""
+
+    def given(self, component: Any, state: Any, parameters: Mapping[str, Any] | None = None) -> PhysicalCall:
+        return PhysicalCall(_copy(component.arrays, state), _parameters(component, parameters), 1)
+
+    def repetition(self, component: Any, given: PhysicalCall) -> Callable[[], Any]:
+        state, parameters = _native(component.arrays, given)
+        return lambda: component.step(state, parameters)
+
+    def parts(self, component: Any, result: Any, given: Any) -> Parts:
+        return [_part("step", component, component.arrays.numpy(result), STATE)]
+
+
+class PhysicalRollout:
+    """`PhysicalModel.rollout`."""
+
+    def given(
+        self, component: Any, state: Any, steps: int, parameters: Mapping[str, Any] | None = None
+    ) -> PhysicalCall:
+        return PhysicalCall(_copy(component.arrays, state), _parameters(component, parameters), steps)
+
+    def repetition(self, component: Any, given: PhysicalCall) -> Callable[[], Any]:
+        state, parameters = _native(component.arrays, given)
+        return lambda: component.rollout(state, given.steps, parameters)
+
+    def parts(self, component: Any, result: Any, given: Any) -> Parts:
+        return [_part("rollout in a run", component, component.arrays.numpy(result), TRAJECTORY)]
+
+
+class NetworkCall(NamedTuple):
+    """Numpy copies of what a surrogate is given, its weights, and whether it is in training mode."""
+
+    state: Array
+    weights: dict[str, Array]
+    training: bool
+    steps: int
+
+
+class SyntheticRollout:
+    """`SyntheticModel.rollout`; what is not for training is repeated without gradients."""
+
+    def given(self, component: Any, state: Any, steps: int) -> NetworkCall:
+        training = bool(component.network.training)
+        return NetworkCall(_copy(component.arrays, state), component.weights(), training, steps)
+
+    def repetition(self, component: Any, given: NetworkCall) -> Callable[[], Any]:
+        component.assign(given.weights)
+        component.training(given.training)
+        if not given.training:
+            return lambda: component.predict(given.state, given.steps)
+        state = component.arrays.state(given.state)
+        return lambda: component.rollout(state, given.steps)
+
+    def parts(self, component: Any, result: Any, given: Any) -> Parts:
+        return [_part("network rollout", component, _numpy(component.arrays, result), TRAJECTORY)]
+
+
+class Network:
+    """`SyntheticModel.__call__`, a rollout of one step."""
+
+    rollout = SyntheticRollout()
+
+    def given(self, component: Any, state: Any) -> NetworkCall:
+        return self.rollout.given(component, state, 1)
+
+    def repetition(self, component: Any, given: NetworkCall) -> Callable[[], Any]:
+        if given.training:
+            self.rollout.repetition(component, given)
+            state = component.arrays.state(given.state)
+            return lambda: component(state)
+        predict = self.rollout.repetition(component, given)
+        return lambda: predict()[:, :, 1]
+
+    def parts(self, component: Any, result: Any, given: Any) -> Parts:
+        return [_part("network", component, _numpy(component.arrays, result), STATE)]
+
+
+class Load:
+    """`DataManager.load`."""
+
+    def given(self, component: Any, simulation: int) -> int:
+        return simulation
+
+    def repetition(self, component: Any, given: int) -> Callable[[], Any]:
+        return lambda: component.load(given)
+
+    def parts(self, component: Any, result: Any, given: Any) -> Parts:
+        return [_part("stored values", component, component.arrays.numpy(result), TRAJECTORY)]
+
+
+class GetBatch:
+    """`Dataset.get_batch`."""
+
+    def given(self, component: Any, indices: Sequence[int]) -> list[int]:
+        return list(indices)
+
+    def repetition(self, component: Any, given: list[int]) -> Callable[[], Any]:
+        return lambda: component.get_batch(given)
+
+    def parts(self, component: Any, result: Batch, given: Any) -> Parts:
+        numpy = component.arrays.numpy
+        return [
+            _part("stored values", component, numpy(result.initial), STATE, "initial states"),
+            _part("stored values", component, numpy(result.targets), TRAJECTORY, "targets"),
+            Part("stored values", "sizes", np.array([result.size, result.generated])),
+        ]
+
+
+class Learning(NamedTuple):
+    """Numpy copies of what a trainer is given: a batch, the parameters or weights of its model, values."""
+
+    initial: Array
+    targets: Array
+    size: int
+    generated: int
+    model: dict[str, Array]
+    values: Mapping[str, Array]
+
+    @classmethod
+    def of(cls, arrays: Arrays, batch: Batch, model: dict[str, Array], values: Any = None) -> Learning:
+        """Copies."""
+        copies = {name: np.array(v) for name, v in (values or {}).items()}
+        tensors = _copy(arrays, batch.initial), _copy(arrays, batch.targets)
+        return cls(*tensors, batch.size, batch.generated, model, copies)
+
+    def batch(self, arrays: Arrays) -> Batch:
+        """The batch as another side has it."""
+        return Batch(arrays.state(self.initial), arrays.trajectory(self.targets), self.size, self.generated)
+
+    @property
+    def magnitude(self) -> float:
+        """The largest value of the trajectories."""
+        return max(largest(self.initial), largest(self.targets))
+
+
+class PhysicalLoss:
+    """`PhysicalTrainer.loss`."""
+
+    def given(self, component: Any, batch: Batch, values: Any = None) -> Learning:
+        return Learning.of(component.model.arrays, batch, _parameters(component.model, None), values)
+
+    def repetition(self, component: Any, given: Learning) -> Callable[[], Any]:
+        component.model.assign(given.model)
+        batch = given.batch(component.model.arrays)
+        return lambda: component.loss(batch)
+
+    def parts(self, component: Any, result: Any, given: Learning) -> Parts:
+        return [Part("fit loss in a run", "", np.float64(float(result)))]
+
+
+class LossAndGradients(PhysicalLoss):
+    """`PhysicalTrainer.loss_and_gradients`."""
+
+    def repetition(self, component: Any, given: Learning) -> Callable[[], Any]:
+        component.model.assign(given.model)
+        batch = given.batch(component.model.arrays)
+        return lambda: component.loss_and_gradients(batch, given.values)
+
+    def parts(self, component: Any, result: Any, given: Learning) -> Parts:
+        loss, gradients = result
+        slopes = [Part("fit gradient in a run", name, gradient) for name, gradient in gradients.items()]
+        return [Part("fit loss in a run", "", np.float64(loss)), *slopes]
+
+
+class SyntheticLoss:
+    """`SyntheticTrainer.loss`."""
+
+    def given(self, component: Any, batch: Batch) -> Learning:
+        return Learning.of(component.model.arrays, batch, component.model.weights())
+
+    def repetition(self, component: Any, given: Learning) -> Callable[[], Any]:
+        component.model.assign(given.model)
+        batch = given.batch(component.model.arrays)
+        return lambda: component.loss(batch)
+
+    def parts(self, component: Any, result: Any, given: Learning) -> Parts:
+        return [Part("network loss in a run", "", np.float64(float(result)))]
+
+
+class Update(SyntheticLoss):
+    """`SyntheticTrainer.update`: the loss, and its gradients by the weights, both before the update.
+
+    All gradients are judged by the largest of all weights: those of biases in front of a normalisation are
+    nothing but rounding.
+    """
+
+    def repetition(self, component: Any, given: Learning) -> Callable[[], Any]:
+        component.model.assign(given.model)
+        batch = given.batch(component.model.arrays)
+        return lambda: component.update(batch)
+
+    def parts(self, component: Any, result: Any, given: Learning) -> Parts:
+        gradients = component.gradients()
+        top = max(map(largest, gradients.values()), default=0.0)
+        slopes = [Part("weight gradient in a run", name, g, top) for name, g in gradients.items()]
+        return [Part("network loss in a run", "", np.float64(float(result))), *slopes]
+
+
+def largest(values: Array) -> float:
+    """The largest absolute value."""
+    return float(np.max(np.abs(values), initial=0.0))
+
+
+def _part(quantity: str, component: Any, values: Array, extra: tuple[str, ...], name: str = "") -> Part:
+    """A state or trajectory, its dims and components with their names."""
+    layout: FieldLayout = component.layout
+    dims = ("batch", "field", *extra, *layout.axes)
+    return Part(quantity, name, Snapshot(values, dims, {"field": tuple(layout.components)}))
+
+
+def _copy(arrays: Arrays, tensor: Any) -> Array:
+    """Values in memory of their own, which the candidate may do with as it likes."""
+    return np.array(arrays.numpy(tensor))
+
+
+def _numpy(arrays: Arrays, result: Any) -> Array:
+    return result if isinstance(result, np.ndarray) else arrays.numpy(result)
+
+
+def _parameters(model: Any, given: Mapping[str, Any] | None) -> dict[str, Array]:
+    """The parameters that a call uses."""
+    return {name: _copy(model.arrays, p) for name, p in {**model.parameters, **(given or {})}.items()}
+
+
+def _native(arrays: Arrays, given: PhysicalCall) -> tuple[Any, dict[str, Any]]:
+    parameters = {name: arrays.parameter(value) for name, value in given.parameters.items()}
+    return arrays.state(given.state), parameters
