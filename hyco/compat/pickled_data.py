@@ -57,7 +57,6 @@ class PendingArray:
 
     values: NDArray[Any] | None = None
     items: list[Any] = field(default_factory=list)
-    order: Literal["C", "F"] = "C"
 
 
 def ordered(items: Any = ()) -> dict[Any, Any]:
@@ -99,9 +98,8 @@ def _values(raw: Any, kind: Any, shape: Any, order: Literal["C", "F"]) -> NDArra
 
 def finish_array(made: PendingArray, version: int, shape: Any, kind: Any, fortran: bool, raw: Any) -> None:
     """Put the content into an array."""
-    made.order = "F" if fortran else "C"
     if not isinstance(kind, PendingType) or kind.dtype.kind != "O":
-        made.values = _values(raw, kind, shape, made.order)
+        made.values = _values(raw, kind, shape, "F" if fortran else "C")
     elif type(raw) is not list or len(raw) != prod(shape):
         raise ValueError("an array of another number of items")
     else:
@@ -159,6 +157,7 @@ ADMITTED: Mapping[Global, Callable[..., Any]] = {
     Global("collections", "OrderedDict"): ordered,
     Global("builtins", "set"): lambda items=(): set(items),
     Global("builtins", "frozenset"): lambda items=(): frozenset(items),
+    Global("builtins", "bytes"): lambda: b"",  # as protocols below 3 spell it
     Global("builtins", "bytearray"): lambda raw=b"", *encoding: bytearray(
         _encoded(raw, *encoding) if isinstance(raw, str) else memoryview(raw)
     ),
@@ -205,7 +204,7 @@ def _finished_array(made: PendingArray, finish: Callable[[Any], Any]) -> NDArray
     flat = np.empty(len(made.items), object)
     for i, item in enumerate(made.items):
         flat[i] = finish(item)
-    return flat.reshape(made.values.shape, order=made.order)
+    return flat.reshape(made.values.shape)  # numpy lists objects row by row, whatever the order in memory
 
 
 _FINISH: Mapping[type, Callable[[Any, Callable[[Any], Any]], Any]] = {

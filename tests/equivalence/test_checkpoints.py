@@ -213,15 +213,18 @@ def test_moments_come_along(config: Config, start: str, tmp_path: Path) -> None:
 
 @by_side
 def test_many_parameters_go_on_in_their_order(reaction: Config, start: str, tmp_path: Path) -> None:
-    whole, half, rest = (Stage(reaction, "physical", side) for side in ("legacy", start, OTHER[start]))
-    whole.fit(2)
+    """Sums over all parameters round by their order, which a file does not keep; hence the same bits."""
+    half, rest, direct = (Stage(reaction, "physical", side) for side in (start, OTHER[start], OTHER[start]))
     half.fit(1)
     path = tmp_path / f"last{SUFFIX[start]}"
     half.trainer.save(path)
     rest.trainer.load(there_and_back(path, start))
+    direct.trainer.restore(half.trainer.state())
     assert list(rest.trainer.state().arrays) == list(half.trainer.state().arrays)
     rest.fit(1)
-    assert_equivalent(whole.learned(), rest.learned(), "parameters of a physical fit")
+    direct.fit(1)
+    assert len(rest.learned()) == 8
+    assert all(np.array_equal(a, direct.learned()[name]) for name, a in rest.learned().items())
 
 
 def test_what_was_learned_alone_is_kept_without_a_comparison_of_outputs(

@@ -56,7 +56,13 @@ def test_plain_values_are_read_from_every_protocol(value: Any, protocol: int) ->
 
 def test_sets_shared_values_and_ordered_dicts() -> None:
     shared = [1, 2]
-    value = {"a": shared, "b": shared, "s": {1, 2}, "f": frozenset("xy"), "o": collections.OrderedDict(z=1, y=2)}
+    value = {
+        "a": shared,
+        "b": shared,
+        "s": {1, 2},
+        "f": frozenset("xy"),
+        "o": collections.OrderedDict(z=1, y=2),
+    }
     for protocol in range(pickle.HIGHEST_PROTOCOL + 1):
         read = read_pickle(pickle.dumps(value, protocol))
         assert read == value and list(read["o"]) == ["z", "y"]
@@ -77,7 +83,8 @@ def test_a_dtype_may_stand_alone() -> None:
 
 
 @pytest.mark.parametrize(
-    "dtype", [torch.float32, torch.float64, torch.float16, torch.int64, torch.uint8, torch.bool, torch.complex64]
+    "dtype",
+    [torch.float32, torch.float64, torch.float16, torch.int64, torch.uint8, torch.bool, torch.complex64],
 )
 def test_torch_tensors_come_as_numpy(tmp_path: Path, dtype: torch.dtype) -> None:
     base = torch.arange(24).reshape(4, 6).to(dtype)
@@ -133,14 +140,17 @@ def hostile(target: Path) -> dict[str, tuple[Any, str]]:
         "open": (Asks(open, str(target), "w"), "io.open"),
         "eval": (Asks(eval, code), "builtins.eval"),
         "exec": (Asks(exec, code), "builtins.exec"),
-        "getattr": (Asks(getattr, os, "system"), "builtins.getattr"),
-        "popen": (Asks(subprocess.Popen, command, -1, None, None, None, None, None, True, True), "subprocess.Popen"),
+        "getattr": (Asks(getattr, {"a": 1}, "clear"), "builtins.getattr"),
+        "popen": (
+            Asks(subprocess.Popen, command, -1, None, None, None, None, None, True, True),
+            "subprocess.Popen",
+        ),
         "numpy save": (Asks(np.save, str(target), np.ones(2)), "numpy.save"),
         "numpy fromfile": (Asks(np.fromfile, str(target)), "numpy.fromfile"),
         "numpy memmap": (Asks(np.memmap, str(target), "u1", "w+", 0, (8,)), "numpy.memmap"),
         "torch load": (Asks(torch.load, str(target)), "torch.serialization.load"),
         "torch save": (Asks(torch.save, 1, str(target)), "torch.serialization.save"),
-        "path": (Asks(Path.touch, Path(str(target))), "builtins.getattr"),
+        "path": (Asks(Path.touch, target), "Path.touch"),  # in protocol 2, getattr(Path, "touch")
         "deep": ({"a": [1, {"b": (Asks(os.system, command),)}]}, f"{os.system.__module__}.system"),
     }
 
@@ -154,7 +164,7 @@ def refused(path: Path, read: Callable[..., Any], name: str, target: Path) -> No
         read(path)
     text = str(caught.value)
     assert text.startswith(f"{path}: refused: ") and "\n" not in text
-    assert name.rpartition(".")[2] in text, text
+    assert name.rpartition(".")[2] in text or (name == "Path.touch" and "builtins.getattr" in text), text
     assert not target.exists()
     assert path.read_bytes() == before
 
@@ -253,7 +263,7 @@ REBUILD = stack_global("torch._utils", "_rebuild_tensor_v2")
         (ENCODE + short("x") + short("rot13") + b"\x86R", "encodes text as rot13"),
         (DTYPE + short("M8[ns]") + b"\x85R", "numpy array of M8"),
         (DTYPE + short("V8") + b"\x85R", "numpy array of V8"),
-        (DTYPE + short("f4") + b"\x85R(K\x03" + short("<") + b"N" + short("a") + b"\x85NJ\xff\xff\xff\xffK\x01K\x00tb",
+        (DTYPE + short("f4") + b"\x85R(K\x03" + short("<") + b"N" + short("a") + b"\x85N]]]tb",
          "structured numpy array"),
         (b"(S'true'\nios\nsystem\n", "asks for os.system"),
         (b"(" + stack_global("collections", "OrderedDict") + b"o", "pickle instruction OBJ"),
@@ -319,7 +329,9 @@ def _is_plain(value: Any) -> bool:
     )
 
 
-def tensor_file(path: Path, *, offset: int, shape: tuple[int, ...], strides: tuple[int, ...], length: int = 4) -> None:
+def tensor_file(
+    path: Path, *, offset: int, shape: tuple[int, ...], strides: tuple[int, ...], length: int = 4
+) -> None:
     """A PyTorch file by hand: a tensor that shows a storage of four floats in this way."""
 
     class Storage:
@@ -373,7 +385,9 @@ def test_cut_swapped_and_missing_files_are_one_clear_line_each(tmp_path: Path) -
             cases.append((cut, read, "not a zip file"))
         flipped = bytearray(data)
         flipped[len(data) // 2] ^= 255
-        cases.append((_copy(source, tmp_path / f"flipped{source.suffix}", bytes(flipped)), read, "Bad CRC-32"))
+        cases.append(
+            (_copy(source, tmp_path / f"flipped{source.suffix}", bytes(flipped)), read, "Bad CRC-32")
+        )
     for path, read, why in cases:
         with pytest.raises(DataError) as caught:
             read(path)
