@@ -11,7 +11,6 @@ from hyco.cli.parts import Debug, examples, new_app
 
 convert = new_app(
     help="Convert files of one mode, or of the original HYCO-PhiFlow, to those of the other.",
-    no_args_is_help=True,
     epilog=examples(
         "hyco convert checkpoint results/burgers/checkpoints/synthetic_best.pth synthetic_best.phiml",
         "hyco convert cache data/cache/burgers data/cache/burgers_phiml",
@@ -21,11 +20,18 @@ convert = new_app(
 )
 
 
+@convert.callback(invoke_without_command=True)
+def what(context: typer.Context) -> None:
+    """What happens before any of the commands."""
+    if context.invoked_subcommand is None:
+        typer.echo(context.get_help())
+
+
 @convert.command(
     epilog=examples(
         "hyco convert checkpoint synthetic_best.pth synthetic_best.phiml",
         "hyco convert checkpoint physical_last.phiml physical_last.pth",
-        "hyco convert checkpoint burgers_unet.pth burgers_unet.phiml --config conf/burgers.yaml",
+        "hyco convert checkpoint old/models/burgers_synthetic_model.pth surrogate.phiml --config old.yaml",
     )
 )
 def checkpoint(
@@ -34,19 +40,25 @@ def checkpoint(
         Path, typer.Argument(metavar="DST", help="The file to write; its ending says of which mode.")
     ],
     config: Annotated[
-        Path | None,
+        str | None,
         typer.Option(
             "--config",
-            metavar="YAML",
-            help="What an original of HYCO-PhiFlow was trained with; it does not say so.",
+            metavar="CONFIG",
+            help="What a file of HYCO-PhiFlow was trained with; an old one will do.",
         ),
     ] = None,
+    training: Annotated[
+        bool,
+        typer.Option(
+            "--training", help="Of a network of HYCO-PhiFlow, convert Adam's state too, to go on with."
+        ),
+    ] = False,
     debug: Debug = False,
 ) -> None:
     """Convert a model's or a trainer's checkpoint, and keep the result only if it is the same."""
     from hyco.compat.checkpoints import convert_checkpoint
 
-    typer.echo("\n".join(convert_checkpoint(source, target, config=config).lines()))
+    typer.echo("\n".join(convert_checkpoint(source, target, config=config, training=training).lines()))
 
 
 @convert.command(
@@ -88,9 +100,9 @@ def config(
 ) -> None:
     """Write an old configuration in hyco's keys, and say what changed and what means nothing any more."""
     from hyco.compat.configs import convert_config
+    from hyco.config.upgrade import table
 
-    for note in convert_config(source, target):
-        typer.echo(note)
+    typer.echo(table(convert_config(source, target)))
     typer.echo(f"written: {target}")
 
 

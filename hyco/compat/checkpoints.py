@@ -12,7 +12,9 @@ from dataclasses import dataclass
 from importlib import import_module
 from pathlib import Path
 
+from hyco.compat.original_contents import original_content
 from hyco.compat.rebuilding import Content, Unsaid, check_same, compare_outputs
+from hyco.config import Config, load_config
 from hyco.errors import CheckpointError, InputError, StorageError
 from hyco.interfaces import Side
 from hyco.storage.atomic import atomic_write
@@ -59,13 +61,18 @@ class Conversion:
 
 
 def convert_checkpoint(
-    source: str | Path, target: str | Path, *, config: str | Path | None = None
+    source: str | Path,
+    target: str | Path,
+    *,
+    config: Config | str | Path | None = None,
+    training: bool = False,
 ) -> Conversion:
     """Convert a checkpoint to that of the mode which the ending of `target` names: `.pth` or `.phiml`.
 
     Args:
         source: a file of the other mode, or of the original HYCO-PhiFlow (`.pth`, `.npz`).
-        config: the YAML file that an original was trained with, which says what its network computes.
+        config: what an original was trained with, an old file too, since it does not say so itself.
+        training: of an original network, the state from which a trainer goes on, not the network alone.
 
     Raises CheckpointError when the source is damaged or is something else, and when the result is not the
     same; then there is no result, and whatever stood in its place stays.
@@ -78,7 +85,14 @@ def convert_checkpoint(
     if target.exists() and target.samefile(source):
         raise CheckpointError(f"{target}: would replace what it is made from. Choose another name.")
     side = SUFFIXES[target.suffix]
-    content, notes = _read(source, side, None if config is None else Path(config))
+    if _is_original(source):
+        if config is not None and not isinstance(config, Config):
+            config = load_config(config)
+        content, notes = original_content(source, config, training=training)
+    else:
+        if config is not None or training:
+            raise CheckpointError(f"{source}: is hyco's own, which needs neither --config nor --training.")
+        content, notes = _read(source, side), ()
     output, unsaid = _write(content, source, target, side)
     return Conversion(source, target, content.kind, len(content.arrays), output, unsaid, notes)
 
@@ -97,36 +111,31 @@ def convert_phiml_to_torch(source: str | Path, target: str | Path) -> Conversion
     return convert_checkpoint(source, target)
 
 
-def _read(path: Path, side: Side, config: Path | None) -> tuple[Content, tuple[str, ...]]:
-    """The content of a source for a result of `side`, and notes about it."""
-    mode = SUFFIXES.get(path.suffix)
-    held = _held(path)
-    if mode is not None and held is not None and held != path.suffix:
-        raise CheckpointError(
-            f"{path}: its name ends in {path.suffix}, but it holds a {held} checkpoint. Rename it to "
-            f"{path.with_suffix(held).name}, or name the right file."
-        )
-    if mode is None or (mode == "legacy" and not _is_legacy(path)):
-        return _original(path, config)
-    if config is not None:
-        raise CheckpointError(
-            f"{path}: says itself what its model is; a configuration is for originals alone."
-        )
+def _read(path: Path, side: Side) -> Content:
+    """The content of a checkpoint of hyco, from which one of `side` is to be made."""
+    mode = SUFFIXES[path.suffix]
     if mode == side:
         raise CheckpointError(
             f"{path}: is a checkpoint of {mode} mode already. Name a target that ends in "
             f"{_suffix_of(OTHER[side])}, or copy it."
         )
-    return Content(*import_module(f"hyco.{mode}.checkpoints").read_contents(path)), ()
+    return Content(*import_module(f"hyco.{mode}.checkpoints").read_contents(path))
 
 
-def _original(path: Path, config: Path | None) -> tuple[Content, tuple[str, ...]]:
-    from hyco.compat import originals
-
-    kind, arrays, facts = originals.read_checkpoint(path, config=config)
-    return Content(kind, arrays, {k: v for k, v in facts.items() if k != "notes"}), tuple(
-        facts.get("notes", ())
-    )
+def _is_original(path: Path) -> bool:
+    """Whether a file is not hyco's own; raises CheckpointError when its name says another format."""
+    held = _held(path)
+    if path.suffix in SUFFIXES and held is not None and held != path.suffix:
+        raise CheckpointError(
+            f"{path}: its name ends in {path.suffix}, but it holds a {held} checkpoint. Rename it to "
+            f"{path.with_suffix(held).name}, or name the right file."
+        )
+    if path.suffix != ".pth":
+        return path.suffix not in SUFFIXES
+    try:
+        return "format" not in import_module("hyco.legacy.checkpoints").read_tensors(path)
+    except ValueError:  # damaged, hostile, or pickled by an old PyTorch
+        return True
 
 
 def _write(content: Content, source: Path, target: Path, side: Side) -> tuple[Difference | None, str]:
@@ -168,14 +177,6 @@ def _held(path: Path) -> str | None:
     if head[8:] == b"{" and length < path.stat().st_size:
         return ".phiml"
     return ".pth" if head.startswith(ZIP) else None
-
-
-def _is_legacy(path: Path) -> bool:
-    """Whether a `.pth` file is hyco's own; whatever is damaged or hostile is not."""
-    try:
-        return "format" in import_module("hyco.legacy.checkpoints").read_tensors(path)
-    except ValueError:
-        return False
 
 
 def _suffix_of(side: Side) -> str:

@@ -50,8 +50,11 @@ def upgrade(settings: Mapping[str, Any], origin: str = "<config>") -> tuple[dict
 
 
 def table(notes: Sequence[Note]) -> str:
-    """The notes, one per line."""
-    return "\n".join(f"  {note}" for note in notes)
+    """The notes, one per line; keys with which the same happened share one."""
+    grouped: dict[str, list[str]] = {}
+    for note in notes:
+        grouped.setdefault(note.new, []).append(note.old)
+    return "\n".join(f"  {Note(', '.join(old), new)}" for new, old in grouped.items())
 
 
 def _refuse_sparsity(moves: Moves) -> None:

@@ -154,5 +154,5 @@ def _upgrade_warmup(moves: Moves) -> None:
         moves.put(f"{_HYBRID}.warmup", rounds)
         moves.note(
             f"{_HYBRID}.warmup: {warmup}",
-            f"{rounds} (rounds of both models, {epochs} of the surrogate's epochs each; it was such epochs)",
+            f"{rounds} (rounds of both models; it was epochs of the surrogate, a round has {epochs})",
         )

@@ -29,8 +29,8 @@ RESOLUTIONS = {1: (14,), 2: (12, 10), 3: (10, 9, 8)}
 Kind = Literal["scalar", "field", "mixed"]
 T = TypeVar("T")
 
-# What changes a state of the size of `Case.states` by a few per cent in a step: rates that are not listed have
-# the size 0.04, parameters without a unit the size 1.
+# What changes a state of the size of `Case.states` by a few per cent in a step: rates that are not listed
+# have the size 0.04, parameters without a unit the size 1.
 TYPICAL = {"potential": 0.002}
 
 

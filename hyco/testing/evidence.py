@@ -2,25 +2,29 @@
 
 from __future__ import annotations
 
+import atexit
 import importlib
 import multiprocessing
 import os
 import platform
+import shutil
 import tempfile
 import time
 from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
+from functools import lru_cache, partial
 from pathlib import Path
 from typing import Any
 
+from hyco.config import Config
 from hyco.migration.registry import use_mode
 from hyco.problem.equations import EQUATIONS
 from hyco.storage.run_directory import environment
 from hyco.testing import matrix, mixtures
 from hyco.testing.compare import Difference
-from hyco.testing.experiments import tiny, train, write_data
+from hyco.testing.experiments import Outcome, tiny, train, write_data
 from hyco.testing.matrix import Cell
 from hyco.testing.mixtures import Mixture
 
@@ -60,6 +64,9 @@ class Finding:
     difference: Difference
 
 
+Work = Callable[[], list[Finding]]
+
+
 def gather(
     device: str, *, full: bool, jobs: int, progress: Progress = lambda done, of: None
 ) -> dict[str, Any]:
@@ -70,12 +77,11 @@ def gather(
     began = time.perf_counter()
     cells: Sequence[Cell] = matrix.CELLS if full else matrix.SELECTED
     choose = mixtures.mixtures if full else mixtures.selected
-    tasks = [(_cell, cell, device) for cell in cells]
-    tasks += [(_mixtures, part, device) for e in EQUATIONS for part in _parts(choose(e))]  # type: ignore[list-item]
+    work: list[Work] = [partial(_cell, cell, device) for cell in cells]
+    work += [partial(_mixtures, part, device) for e in EQUATIONS for part in _parts(choose(e))]
     findings: list[Finding] = []
-    context = multiprocessing.get_context("spawn")
-    with ProcessPoolExecutor(jobs, mp_context=context, initializer=_one_thread) as pool:
-        futures = [pool.submit(*task) for task in tasks]
+    with isolated(jobs) as pool:
+        futures = [pool.submit(task) for task in work]
         for done, future in enumerate(as_completed(futures), start=1):
             findings += future.result()
             progress(done, len(futures))
@@ -90,6 +96,28 @@ def gather(
         "environment": environment(),
         "rows": [asdict(row) for row in rows(findings)],
     }
+
+
+def isolated(jobs: int) -> ProcessPoolExecutor:
+    """Processes with one thread each, renewed now and then: PyTorch keeps every trace while one lives."""
+    context = multiprocessing.get_context("spawn")
+    return ProcessPoolExecutor(jobs, mp_context=context, initializer=_one_thread, max_tasks_per_child=20)
+
+
+def mixture(one: Mixture, device: str) -> dict[str, Difference]:
+    """The differences of one mixture; pure legacy is trained once per process for all of them."""
+    return mixtures.compare(one, *_pure_legacy(one.equation, one.training, device))
+
+
+@lru_cache(maxsize=4)
+def _pure_legacy(equation: str, training: str, device: str) -> tuple[Config, Outcome]:
+    folder = tempfile.mkdtemp()
+    atexit.register(shutil.rmtree, folder, ignore_errors=True)
+    case = mixtures.case_of(equation)
+    config = tiny(Path(folder), case, [f"general.mode={training}"], device=device)
+    write_data(config)
+    with use_mode("legacy"):
+        return config, train(config)
 
 
 def rows(findings: Iterable[Finding]) -> list[Row]:
@@ -127,18 +155,11 @@ def _cell(cell: Cell, device: str) -> list[Finding]:
 
 
 def _mixtures(part: Sequence[Mixture], device: str) -> list[Finding]:
-    found = []
-    with tempfile.TemporaryDirectory() as folder:
-        equation, training = part[0].equation, part[0].training
-        config = tiny(Path(folder), mixtures.case_of(equation), [f"general.mode={training}"], device=device)
-        write_data(config)
-        with use_mode("legacy"):
-            expected = train(config)
-        for mixture in part:
-            for quantity, difference in mixtures.compare(mixture, config, expected).items():
-                subject = f"mixtures of {equation}"
-                found.append(Finding(subject, quantity, "float64", mixture.name, difference))
-    return found
+    return [
+        Finding(f"mixtures of {one.equation}", quantity, "float64", one.name, difference)
+        for one in part
+        for quantity, difference in mixture(one, device).items()
+    ]
 
 
 def _parts(some: Sequence[Mixture], size: int = 16) -> list[Sequence[Mixture]]:

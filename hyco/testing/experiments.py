@@ -171,16 +171,17 @@ def train(config: Config) -> Outcome:
         _fit(factory, synthetic, train, validation, epochs=config.trainer.synthetic.epochs)
     else:
         _fit(factory, physical, train, validation, epochs=config.trainer.physical.epochs)
-    models = {name: t.model for name, t in (("synthetic", synthetic), ("physical", physical)) if t}
     batch = validation.get_batch(range(len(validation)))
     initial = validation.arrays.numpy(batch.initial)
-    fitted = models.get("physical")
-    return Outcome(
-        records,
-        {name: fitted.arrays.numpy(p) for name, p in fitted.parameters.items()} if fitted else {},
-        models["synthetic"].weights() if synthetic else {},
-        {name: model.predict(initial, 4) for name, model in models.items()},
-    )
+    parameters, weights, predictions = {}, {}, {}
+    if synthetic:
+        weights = synthetic.model.weights()
+        predictions["synthetic"] = synthetic.model.predict(initial, 4)
+    if physical:
+        model = physical.model
+        parameters = {name: model.arrays.numpy(p) for name, p in model.parameters.items()}
+        predictions["physical"] = model.predict(initial, 4)
+    return Outcome(records, parameters, weights, predictions)
 
 
 def _fit(factory: Factory, trainer: Any, train: Dataset, validation: Dataset, **length: int) -> None:

@@ -101,7 +101,7 @@ def compute(config: Config) -> Results:
         "step": model.predict(initial, 1),
         "rollout": model.predict(initial, STEPS),
         "fit loss": loss,
-        "parameter gradient": dict(gradients),
+        "fit gradient": dict(gradients),
         "network": network.predict(initial, 1),
         "network rollout": network.predict(initial, STEPS),
         "losses of a hybrid run": outcome.losses(),

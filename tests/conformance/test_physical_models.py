@@ -173,8 +173,9 @@ def values_that_cannot_be(name: str) -> list[tuple[str, Any, str]]:
             bad.append((spec.name, np.full((12, 10), spec.lower - 0.1), "must be at least"))
         if spec.diffusive:
             bad.append((spec.name, 1e3, "unstable.*substeps"))
-    typo = case.facts.parameters[0].name[:-1] + "_"
-    return [*bad, (typo, 0.1, f"has no parameter '{typo}'. Did you mean '{case.facts.parameters[0].name}'?")]
+    longest = max((p.name for p in case.facts.parameters), key=len)
+    typo = longest[:-1] + "_"
+    return [*bad, (typo, 0.1, f"has no parameter '{typo}'. Did you mean '{longest}'?")]
 
 
 @models

@@ -138,9 +138,17 @@ def config(tmp_path_factory: pytest.TempPathFactory) -> Config:
 
 @pytest.fixture(scope="module")
 def reaction(tmp_path_factory: pytest.TempPathFactory) -> Config:
-    """An experiment with four parameters to learn."""
+    """An experiment with four parameters to learn, not in the order of the alphabet."""
     folder = tmp_path_factory.mktemp("reaction")
-    config = tiny_of(folder, case_of("gray_scott"), ["trainer.physical.solve.max_iterations=3"])
+    case = case_of("gray_scott")
+    guesses = [
+        f"{{name: {n}, initial_guess: '{case.formula(n, 0.7)}'}}" for n in ("kill", "Du", "feed", "Dv")
+    ]
+    overrides = [
+        "trainer.physical.solve.max_iterations=3",
+        f"trainer.physical.learnable_parameters=[{', '.join(guesses)}]",
+    ]
+    config = tiny_of(folder, case, overrides)
     write_data(config, noise=0.02)
     return config
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from concurrent.futures import ProcessPoolExecutor
 from itertools import combinations
 from pathlib import Path
 
@@ -9,6 +11,7 @@ import pytest
 
 from hyco.problem.equations import EQUATIONS
 from hyco.problem.grid import BOUNDARIES
+from hyco.testing.evidence import isolated
 from hyco.testing.experiments import ARCHITECTURES
 from hyco.testing.matrix import CELLS, PRECISIONS, SELECTED, Cell, compare
 from tests.conftest import demanded
@@ -17,7 +20,7 @@ QUANTITIES = {
     "step",
     "rollout",
     "fit loss",
-    "parameter gradient",
+    "fit gradient",
     "network",
     "network rollout",
     "losses of a hybrid run",
@@ -32,9 +35,16 @@ MARKED = [
 ]
 
 
+@pytest.fixture(scope="module")
+def pool() -> Iterator[ProcessPoolExecutor]:
+    """A process that is renewed before its traces fill the memory."""
+    with isolated(1) as executor:
+        yield executor
+
+
 @pytest.mark.parametrize("cell", MARKED)
-def test_a_cell(cell: Cell, device: str, tmp_path: Path) -> None:
-    differences = compare(cell, tmp_path, device)
+def test_a_cell(cell: Cell, device: str, tmp_path: Path, pool: ProcessPoolExecutor) -> None:
+    differences = pool.submit(compare, cell, tmp_path, device).result()
     assert set(differences) == QUANTITIES
     for difference in differences.values():
         assert difference.passed, difference

@@ -7,6 +7,7 @@ another component (`repetition`), and takes results of either side apart (`parts
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from typing import Any, NamedTuple, Protocol
 
 import numpy as np
@@ -70,7 +71,7 @@ class PhysicalRollout:
         return lambda: component.rollout(state, given.steps, parameters)
 
     def parts(self, component: Any, result: Any, given: Any) -> Parts:
-        return [_part("rollout in a run", component, component.arrays.numpy(result), TRAJECTORY)]
+        return [_rollout("rollout in a run", component, component.arrays.numpy(result))]
 
 
 class NetworkCall(NamedTuple):
@@ -98,7 +99,7 @@ class SyntheticRollout:
         return lambda: component.rollout(state, given.steps)
 
     def parts(self, component: Any, result: Any, given: Any) -> Parts:
-        return [_part("network rollout", component, _numpy(component.arrays, result), TRAJECTORY)]
+        return [_rollout("network in a run", component, _numpy(component.arrays, result))]
 
 
 class Network:
@@ -118,7 +119,7 @@ class Network:
         return lambda: predict()[:, :, 1]
 
     def parts(self, component: Any, result: Any, given: Any) -> Parts:
-        return [_part("network", component, _numpy(component.arrays, result), STATE)]
+        return [_part("network in a run", component, _numpy(component.arrays, result), STATE)]
 
 
 class Load:
@@ -252,6 +253,13 @@ def _part(quantity: str, component: Any, values: Array, extra: tuple[str, ...], 
     layout: FieldLayout = component.layout
     dims = ("batch", "field", *extra, *layout.axes)
     return Part(quantity, name, Snapshot(values, dims, {"field": tuple(layout.components)}))
+
+
+def _rollout(quantity: str, component: Any, values: Array) -> Part:
+    """A trajectory of n steps, which may differ n times as much as one step."""
+    steps = max(1, values.shape[2] - 1)
+    part = _part(quantity, component, values, TRAJECTORY)
+    return replace(part, magnitude=(steps - 1) * largest(values[np.isfinite(values)]))
 
 
 def _copy(arrays: Arrays, tensor: Any) -> Array:

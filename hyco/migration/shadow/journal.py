@@ -72,8 +72,8 @@ class Tally:
                 self.worst = record
 
     def summary(self) -> Record:
-        """The counts, the worst difference, and what a call took on each side (medians)."""
-        control, candidate = (median(taken) if taken else None for taken in self._seconds_by_side())
+        """The counts, the worst difference, and what a call took on each side."""
+        control, candidate, ratio = self._speed()
         worst = self.worst and {
             **{key: self.worst[key] for key in ("quantity", "difference", "allowed", "place")},
             "share": _share(self.worst) if isfinite(_share(self.worst)) else None,
@@ -86,12 +86,21 @@ class Tally:
             "worst": worst,
             "seconds_control": control,
             "seconds_candidate": candidate,
-            "speed_ratio": control / candidate if control is not None and candidate else None,
+            "speed_ratio": ratio,
             "given_up": self.reason or None,
         }
 
-    def _seconds_by_side(self) -> tuple[list[float], list[float]]:
-        return [control for control, _ in self.seconds], [candidate for _, candidate in self.seconds]
+    def _speed(self) -> tuple[float | None, float | None, float | None]:
+        """Medians: seconds of the control, of the candidate, and the ratio of the two.
+
+        Where there are several comparisons the first one, in which phiml mode compiles, does not count.
+        """
+        taken = self.seconds[1:] or self.seconds
+        if not taken:
+            return None, None, None
+        ratios = [control / candidate for control, candidate in taken if candidate > 0.0]
+        middle = [median(side) for side in zip(*taken, strict=True)]
+        return middle[0], middle[1], median(ratios) if ratios else None
 
 
 def _share(record: Record) -> float:
