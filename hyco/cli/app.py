@@ -11,6 +11,7 @@ from typing import Annotated, Any, NoReturn
 
 import typer
 
+from hyco.cli import compare as comparing
 from hyco.cli.convert import convert
 from hyco.cli.outcome import exit_status
 from hyco.cli.parts import Debug
@@ -27,6 +28,7 @@ app = _app(
     ),
 )
 app.add_typer(convert, name="convert")
+app.command(epilog=_examples(*comparing.EXAMPLES))(comparing.compare)
 historic = _app()
 
 ConfigName = Annotated[

@@ -26,7 +26,7 @@ def width(stream: TextIO) -> int | None:
 def show_modes(rows: Sequence[Choice], console: Console | None = None) -> None:
     """Which implementation each component gets, in which mode, and who chose it."""
     target = console or Console(width=width(sys.stdout))
-    table = _table(target, "component", "implementation", "mode", "chosen by")
+    table = new_table(target, "component", "implementation", "mode", "chosen by")
     for row in rows:
         style = MODE_STYLES.get(row.mode, "")
         table.add_row(
@@ -38,7 +38,7 @@ def show_modes(rows: Sequence[Choice], console: Console | None = None) -> None:
 def show_configs(configs: Mapping[str, Path]) -> None:
     """The names of configurations, each with the sentence that its file begins with."""
     console = Console(width=width(sys.stdout))
-    table = _table(console, "config", "what it is")
+    table = new_table(console, "config", "what it is")
     for name, path in configs.items():
         table.add_row(name, _first_sentence(path))
     console.print(table, highlight=False)
@@ -49,7 +49,8 @@ def _first_sentence(path: Path) -> str:
     return first.removeprefix("#").strip() if first.startswith("#") else ""
 
 
-def _table(console: Console, *columns: str) -> Table:
+def new_table(console: Console, *columns: str) -> Table:
+    """A table with these columns, framed on a terminal alone."""
     frame = box.SIMPLE_HEAD if console.is_terminal else None
     table = Table(box=frame, pad_edge=console.is_terminal, header_style="bold")
     for column in columns:

@@ -11,22 +11,32 @@ from typing import Any
 __all__ = [
     "convert_caches",
     "convert_checkpoint",
+    "convert_config",
+    "convert_original",
     "convert_phiml_to_torch",
+    "convert_scene",
     "convert_torch_to_phiml",
+    "convert_trajectories",
     "from_bvts",
     "from_centered",
     "from_staggered",
+    "read_scene",
     "to_bvts",
     "to_centered",
     "to_phiml",
     "to_staggered",
     "to_torch",
+    "write_scene",
 ]
 
 _MODULES = {
     "hyco.compat.caches": ("convert_caches",),
     "hyco.compat.checkpoints": ("convert_checkpoint", "convert_phiml_to_torch", "convert_torch_to_phiml"),
     "hyco.compat.fields": ("from_centered", "from_staggered", "to_centered", "to_staggered"),
+    "hyco.compat.configs": ("convert_config",),
+    "hyco.compat.original_networks": ("convert_original",),
+    "hyco.compat.originals": ("convert_scene", "convert_trajectories"),
+    "hyco.compat.scenes": ("read_scene", "write_scene"),
     "hyco.compat.tensors": ("from_bvts", "to_bvts", "to_phiml", "to_torch"),
 }
 _HOMES = {name: module for module, names in _MODULES.items() for name in names}

@@ -11,6 +11,7 @@ from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from importlib import import_module
 from pathlib import Path
+from typing import Any
 
 from hyco.compat.original_contents import original_content
 from hyco.compat.rebuilding import Content, Unsaid, check_same, compare_outputs
@@ -119,7 +120,7 @@ def _read(path: Path, side: Side) -> Content:
             f"{path}: is a checkpoint of {mode} mode already. Name a target that ends in "
             f"{_suffix_of(OTHER[side])}, or copy it."
         )
-    return Content(*import_module(f"hyco.{mode}.checkpoints").read_contents(path))
+    return Content(*_files(mode).read_contents(path))
 
 
 def _is_original(path: Path) -> bool:
@@ -133,14 +134,14 @@ def _is_original(path: Path) -> bool:
     if path.suffix != ".pth":
         return path.suffix not in SUFFIXES
     try:
-        return "format" not in import_module("hyco.legacy.checkpoints").read_tensors(path)
+        return "format" not in _files("legacy").read_tensors(path)
     except ValueError:  # damaged, hostile, or pickled by an old PyTorch
         return True
 
 
 def _write(content: Content, source: Path, target: Path, side: Side) -> tuple[Difference | None, str]:
     """Write a checkpoint if it is the same: how far apart the outputs are, or why they were not compared."""
-    files = import_module(f"hyco.{side}.checkpoints")
+    files = _files(side)
     with atomic_write(target) as temporary:
         try:
             files.write_checkpoint(temporary, content.kind, content.arrays, content.facts)
@@ -177,6 +178,11 @@ def _held(path: Path) -> str | None:
     if head[8:] == b"{" and length < path.stat().st_size:
         return ".phiml"
     return ".pth" if head.startswith(ZIP) else None
+
+
+def _files(side: Side) -> Any:
+    """The module that reads and writes the checkpoints of a side."""
+    return import_module(f"hyco.{side}.checkpoints")
 
 
 def _suffix_of(side: Side) -> str:

@@ -137,16 +137,13 @@ def boundary_of(field: Field) -> Boundary:
 
 
 def _numbers(corner: Tensor, axes: Sequence[str]) -> tuple[float, ...]:
-    with math.precision(64):
-        return tuple(float(corner[{VECTOR: axis}].numpy()) for axis in axes)
+    return tuple(float(corner[{VECTOR: axis}].numpy()) for axis in axes)
 
 
 def _geometry(grid: Grid) -> UniformGrid:
     corners = (np.zeros(grid.rank), np.array(grid.size))
-    with math.precision(64):
-        lower, upper = (math.wrap(c, channel(**{VECTOR: ",".join(grid.axes)})) for c in corners)
-        cells = spatial(**dict(zip(grid.axes, grid.resolution, strict=True)))
-        return UniformGrid(cells, Box(lower, upper))
+    lower, upper = (math.wrap(c, channel(**{VECTOR: ",".join(grid.axes)})) for c in corners)
+    return UniformGrid(spatial(**dict(zip(grid.axes, grid.resolution, strict=True))), Box(lower, upper))
 
 
 def _check_sampling(field: Field, *, staggered: bool) -> None:

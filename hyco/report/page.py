@@ -45,7 +45,8 @@ def write_report(
     extra = extra or {}
     summary = summarise(evaluation, horizon)
     write_json(directory / "metrics.json", summary)
-    text = _render(
+    text = render(
+        "template.html",
         evaluation=evaluation,
         headlines=headlines(summary),
         figures=list(draw_figures(evaluation, summary, directory / "figures", dpi=dpi)),
@@ -83,11 +84,14 @@ def _times(share: float | None, reference: str, value: float | None) -> str:
     return f"{'against' if share is None else number(share) + ' times'} the {reference}'s {number(value)}"
 
 
-def _render(**content: Any) -> str:
+def render(template: str, **content: Any) -> str:
+    """One of the pages beside this file, filled in; it carries its style, and needs nothing from elsewhere."""
     from jinja2 import Environment, StrictUndefined
 
-    template = files("hyco.report").joinpath("template.html").read_text(encoding="utf-8")
+    here = files("hyco.report")
     environment = Environment(
         autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
     )
-    return environment.from_string(template).render(**content)
+    style = here.joinpath("style.css").read_text(encoding="utf-8")
+    text = here.joinpath(template).read_text(encoding="utf-8")
+    return environment.from_string(text).render(style=style, **content)

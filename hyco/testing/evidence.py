@@ -11,10 +11,10 @@ import shutil
 import tempfile
 import time
 from collections.abc import Callable, Iterable, Sequence
-from concurrent.futures import ProcessPoolExecutor, as_completed
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from functools import lru_cache, partial
+from multiprocessing.pool import Pool
 from pathlib import Path
 from typing import Any
 
@@ -81,10 +81,9 @@ def gather(
     work += [partial(_mixtures, part, device) for e in EQUATIONS for part in _parts(choose(e))]
     findings: list[Finding] = []
     with isolated(jobs) as pool:
-        futures = [pool.submit(task) for task in work]
-        for done, future in enumerate(as_completed(futures), start=1):
-            findings += future.result()
-            progress(done, len(futures))
+        for done, found in enumerate(pool.imap_unordered(_call, work), start=1):
+            findings += found
+            progress(done, len(work))
     return {
         "device": _describe(device),
         "cells": len(cells),
@@ -98,10 +97,17 @@ def gather(
     }
 
 
-def isolated(jobs: int) -> ProcessPoolExecutor:
-    """Processes with one thread each, renewed now and then: PyTorch keeps every trace while one lives."""
+def isolated(jobs: int) -> Pool:
+    """Processes with one thread each, renewed now and then: PyTorch keeps every trace while one lives.
+
+    (Of the standard library's two kinds of pools the newer one hangs when it renews processes, Python 3.11.)
+    """
     context = multiprocessing.get_context("spawn")
-    return ProcessPoolExecutor(jobs, mp_context=context, initializer=_one_thread, max_tasks_per_child=20)
+    return context.Pool(jobs, initializer=_one_thread, maxtasksperchild=20)
+
+
+def _call(work: Work) -> list[Finding]:
+    return work()
 
 
 def mixture(one: Mixture, device: str) -> dict[str, Difference]:

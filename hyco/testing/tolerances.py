@@ -158,17 +158,17 @@ RUNS: Rows = {
     "weight gradient in a run": _row("X", (3e-14, 3e-13), (2e-5, 1e-4)),
 }
 
+RECORDED = "recorded in float32, by other releases on another processor"
 ORIGINALS: Rows = {
-    "output of an original network": _row(
-        "the recorded output is of float32, from other releases and another processor",
-        (2e-7, 2e-6),
-        (2e-7, 2e-6),
-    ),
-    "frames of the original": _row(
-        "the recorded frames are of float32, whose rounding 12 steep steps stretch",
-        (1e-5, 1e-4),
-        (9e-6, 9e-5),
-    ),
+    "output of an original network": {"float32": Tolerance(2e-6, 0.0, f"measured 2e-07: {RECORDED}")},
+    "frames of the original": {
+        "float32": Tolerance(1e-4, 0.0, f"measured 1e-05: {RECORDED}; 12 steep steps stretch the rounding")
+    },
+    "frames of the original by the same operations": {
+        "float32": Tolerance(
+            2e-6, 0.0, "measured 2e-07: phiml mode runs PhiFlow's steps, as the original did"
+        )
+    },
 }
 
 TOLERANCES: Rows = {**PHYSICS, **MODELS, **NETWORKS, **TRAININGS, **RUNS, **ORIGINALS}

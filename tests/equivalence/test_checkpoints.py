@@ -341,6 +341,37 @@ def test_a_result_with_another_output_is_not_kept(
     assert [p.name for p in tmp_path.iterdir()] == [path.name]
 
 
+@by_side
+@pytest.mark.parametrize(
+    ("owner", "method", "says"),
+    [
+        ("synthetic_trainer", "put_moments", "other entries than it was written with: moments.0.exp_avg"),
+        ("synthetic_model", "load", "conv.*, which differs by up to"),
+        ("physical_model", "load", "diffusion_coeff was written as float64 .*, which differs by up to"),
+    ],
+)
+def test_a_result_that_is_read_as_something_else_is_not_kept(
+    start: str,
+    owner: str,
+    method: str,
+    says: str,
+    config: Config,
+    monkeypatch: pytest.MonkeyPatch,
+    tmp_path: Path,
+) -> None:
+    """Were a component of the other mode to read no moments, or nothing at all, that would show."""
+    stage = Stage(config, owner.partition("_")[0], start)
+    stage.fit(1)
+    saved = stage.trainer if owner.endswith("trainer") else stage.trainer.model
+    path = tmp_path / f"a{SUFFIX[start]}"
+    saved.save(path)
+    name = "default" if owner.endswith("trainer") else saved.name
+    monkeypatch.setattr(implementation(OTHER[start], owner, name), method, lambda self, given: None)
+    with pytest.raises(CheckpointError, match=says):
+        convert_checkpoint(path, tmp_path / f"b{SUFFIX[OTHER[start]]}")
+    assert [p.name for p in tmp_path.iterdir()] == [path.name]
+
+
 @pytest.mark.parametrize(
     ("facts", "says"),
     [

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from concurrent.futures import ProcessPoolExecutor
 from itertools import combinations
+from multiprocessing.pool import Pool
 from pathlib import Path
 
 import pytest
@@ -36,15 +36,15 @@ MARKED = [
 
 
 @pytest.fixture(scope="module")
-def pool() -> Iterator[ProcessPoolExecutor]:
+def pool() -> Iterator[Pool]:
     """A process that is renewed before its traces fill the memory."""
     with isolated(1) as executor:
         yield executor
 
 
 @pytest.mark.parametrize("cell", MARKED)
-def test_a_cell(cell: Cell, device: str, tmp_path: Path, pool: ProcessPoolExecutor) -> None:
-    differences = pool.submit(compare, cell, tmp_path, device).result()
+def test_a_cell(cell: Cell, device: str, tmp_path: Path, pool: Pool) -> None:
+    differences = pool.apply(compare, (cell, tmp_path, device))
     assert set(differences) == QUANTITIES
     for difference in differences.values():
         assert difference.passed, difference

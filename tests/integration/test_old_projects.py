@@ -1,4 +1,4 @@
-"""A project of the original HYCO-PhiFlow, taken over on the command line: configuration, data, checkpoints."""
+"""A project of the original HYCO-PhiFlow, taken over on the command line."""
 
 from __future__ import annotations
 
@@ -27,7 +27,14 @@ QUICK = (
     "trainer.physical.solve.max_iterations=1",
     "evaluation.visualization.dpi=20",
 )
-SMALL = (*QUICK, *(f"model.physical.domain.{axis}.resolution=16" for axis in "xy"))
+FEW = (
+    "data.num_simulations=2",
+    "trainer.train_sim=[0, 1]",
+    "evaluation.test_sim=[0]",
+    "evaluation.num_frames=5",
+    "model.synthetic.architecture.levels=2",
+)
+SMALL = (*QUICK, *FEW, *(f"model.physical.domain.{axis}.resolution=16" for axis in "xy"))
 DATA = {"scenes": (FIRST, "scenes"), "cache": (FIRST, "cache"), "npz": (SECOND, "data")}
 
 

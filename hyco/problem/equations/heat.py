@@ -22,7 +22,7 @@ EQUATION = Equation(
     name="heat",
     formula="du/dt = div(kappa grad u)",
     ranks=(1, 2, 3),
-    fields=(FieldSpec("temperature", unit="temperature"),),
+    fields=(FieldSpec("temperature"),),
     parameters=(
         ParameterSpec("conductivity", "length^2/time", "conductivity kappa", lower=0.0, diffusive=True),
     ),

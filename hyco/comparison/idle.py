@@ -1,0 +1,65 @@
+"""Trainers that train nothing, to see what a hybrid trainer gives to the ones it leads."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from numpy.typing import NDArray
+
+from hyco import interfaces
+from hyco.interfaces import Dataset, History, Side, TrainingState
+
+Windows = tuple[NDArray[Any], NDArray[Any]]
+
+
+class _Idle:
+    """Counts epochs, and keeps the generated windows of every dataset that it is given."""
+
+    def __init__(self, model: Any, mode: Side) -> None:
+        self.model = model
+        self.mode = mode
+        self.suffix = model.suffix
+        self.seen: list[Windows] = []
+        self._epochs = 0
+
+    def fit(self, train: Dataset, validation: Dataset | None = None, *, epochs: int) -> History:
+        """Look at what is to be learned."""
+        self._epochs += epochs
+        if train.generated:
+            batch = train.get_batch(range(len(train) - train.generated, len(train)))
+            self.seen.append((train.arrays.numpy(batch.initial), train.arrays.numpy(batch.targets)))
+        return History()
+
+    def evaluate(self, dataset: Dataset) -> float:
+        """Nothing was learned, so there is nothing to judge."""
+        return 0.0
+
+    @property
+    def epochs_done(self) -> int:
+        """Epochs that were asked for."""
+        return self._epochs
+
+    def use_best(self) -> None:
+        """Nothing."""
+
+    def state(self) -> TrainingState:
+        """Nothing."""
+        return TrainingState({}, {})
+
+    def restore(self, state: TrainingState) -> None:
+        """Nothing."""
+
+    def save(self, path: Path) -> None:
+        """Nothing."""
+
+    def load(self, path: Path) -> None:
+        """Nothing."""
+
+
+class IdleSynthetic(_Idle, interfaces.SyntheticTrainer):
+    """In the place of a surrogate's trainer."""
+
+
+class IdlePhysical(_Idle, interfaces.PhysicalTrainer):
+    """In the place of a physical model's trainer."""
