@@ -60,7 +60,8 @@ ARROWS = {
     "hyco.migration.shadow": Arrow(STORAGE | {"hyco.migration", "hyco.testing"}),
     "hyco.migration.registry": Arrow(frozenset({"hyco.errors"}), others=NOTHING),
     "hyco.tasks": Arrow(TASKS),
-    "hyco.cli": Arrow(TASKS | {"hyco.tasks"}, lazily=frozenset({"hyco.compat"})),
+    "hyco.comparison": Arrow(TASKS | {"hyco.tasks", "hyco.testing"}),
+    "hyco.cli": Arrow(TASKS | {"hyco.tasks", "hyco.comparison"}, lazily=frozenset({"hyco.compat"})),
     "hyco.legacy": Arrow(SIDE, frameworks=frozenset({"torch"})),
     "hyco.phiml": Arrow(SIDE, lazily=frozenset({"hyco.kernels"}), frameworks=frozenset({"phiml", "phi"})),
     "hyco.kernels": Arrow(

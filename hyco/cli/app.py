@@ -147,17 +147,32 @@ def evaluate(
     epilog=_examples(
         "hyco modes burgers",
         "hyco modes burgers migration.mode=hybrid 'migration.components={synthetic_model: phiml}'",
+        "hyco modes my.yaml --next",
     )
 )
-def modes(config: ConfigName, overrides: Overrides = None, debug: Debug = False) -> None:
-    """Show which implementation each component gets, and who chose it."""
-    from hyco.cli.tables import show_modes
+def modes(
+    config: ConfigName,
+    overrides: Overrides = None,
+    next_: Annotated[
+        bool, typer.Option("--next", help="Name the next component to move, and the command that proves it.")
+    ] = False,
+    order: Annotated[
+        str, typer.Option("--order", metavar="ORDER", help="Of the moves: models first, or forward.")
+    ] = "models",
+    debug: Debug = False,
+) -> None:
+    """Show which implementation each component gets, and who chose it; or which one to move next."""
+    from hyco.cli.tables import show_modes, show_next
     from hyco.config import load_config
     from hyco.migration.factory import choices, mode_from
+    from hyco.migration.road import next_step
 
     loaded = load_config(config, overrides or ())
     with mode_from(loaded, config):
-        show_modes(choices(loaded))
+        if next_:
+            show_next(next_step(loaded, order), config, overrides or (), loaded.checkpoint_dir)
+        else:
+            show_modes(choices(loaded))
 
 
 @app.command(epilog=_examples("hyco configs"))

@@ -148,26 +148,3 @@ def scene(
 
     convert_scene(source, target, load_config(config))
     typer.echo(f"{source} -> {target}")
-
-
-@convert.command(
-    epilog=examples(
-        "hyco convert original old/models/burgers_synthetic_model.pth surrogate.phiml --config old.yaml",
-        "hyco convert original old/models/burgers_physical_model.npz physics.pth --config old.yaml",
-    )
-)
-def original(
-    source: Annotated[
-        Path, typer.Argument(metavar="SRC", help="A network (.pth) or learned parameters (.pth, .npz).")
-    ],
-    target: Annotated[
-        Path, typer.Argument(metavar="DST", help="The checkpoint to write: .pth (legacy) or .phiml.")
-    ],
-    config: OldConfig,
-    debug: Debug = False,
-) -> None:
-    """Convert a network or learned parameters of HYCO-PhiFlow to a checkpoint of either mode."""
-    from hyco.compat.original_networks import convert_original
-    from hyco.config import load_config
-
-    typer.echo(convert_original(source, target, load_config(config)))

@@ -13,6 +13,7 @@ from rich.table import Table
 
 if TYPE_CHECKING:
     from hyco.migration.factory import Choice
+    from hyco.migration.road import Step
 
 WIDE = 1000
 MODE_STYLES = {"legacy": "yellow", "phiml": "green"}
@@ -33,6 +34,20 @@ def show_modes(rows: Sequence[Choice], console: Console | None = None) -> None:
             row.component, row.implementation, f"[{style}]{row.mode}[/]" if style else row.mode, row.chosen_by
         )
     target.print(table, highlight=False)
+
+
+def show_next(step: Step | None, config: str, overrides: Sequence[str], checkpoints: Path) -> None:
+    """What to move next, how to prove it, and how to put it in force; short lines for the terminal."""
+    from hyco.migration.road import conversion
+
+    if step is None:
+        print(f"{config}: every component is phiml; nothing is left to move.")
+        return
+    print(f"next: {step.component} (step {step.number} of {step.of})")
+    print(f"prove it: {step.command(config, overrides)}")
+    print(f"put it in force: {step.block}")
+    if step.checkpoint is not None:
+        print(f"for a run that goes on: {conversion(checkpoints / step.checkpoint, 'phiml')}")
 
 
 def show_configs(configs: Mapping[str, Path]) -> None:

@@ -17,6 +17,7 @@ from hyco.comparison.cast import Cast
 from hyco.comparison.idle import IdlePhysical, IdleSynthetic, Windows
 from hyco.interfaces import Arrays, Batch
 from hyco.migration.factory import Factory
+from hyco.migration.shadow.cases import Case
 from hyco.migration.shadow.recorder import Part
 from hyco.problem.fields import FieldLayout
 from hyco.testing.compare import Snapshot
@@ -29,7 +30,7 @@ UPDATES = 3
 ITERATIONS = 2  # of a fit, before rounding decides where to step
 
 
-class Read:
+class Read(Case):
     """Trajectories from the cache of the disk, by a data manager that has none of them in memory."""
 
     def given(self, cast: Cast, simulations: Sequence[int]) -> Sequence[int]:
@@ -52,7 +53,7 @@ class Read:
         ]
 
 
-class Pass:
+class Pass(Case):
     """One shuffled pass over a dataset, with generated trajectories (field, time, *space) where given."""
 
     def given(self, dataset: Any, size: int, generated: Array | None = None) -> tuple[int, Array | None]:
@@ -76,7 +77,7 @@ class Pass:
         return made
 
 
-class InitialConditions:
+class InitialConditions(Case):
     """Random initial conditions of the equation."""
 
     def given(self, model: Any) -> None:
@@ -89,7 +90,7 @@ class InitialConditions:
         return [_part("stored values", model.layout, model.arrays.numpy(result), ())]
 
 
-class InitialWeights:
+class InitialWeights(Case):
     """The weights of a new surrogate."""
 
     def given(self, cast: Cast) -> None:
@@ -102,7 +103,7 @@ class InitialWeights:
         return [Part("stored values", name, weights) for name, weights in result.items()]
 
 
-class Updates:
+class Updates(Case):
     """The first few updates of a surrogate's trainer: losses, weights, moments of the optimiser."""
 
     def given(self, cast: Cast) -> None:
@@ -128,7 +129,7 @@ class Updates:
         ]
 
 
-class Fit:
+class Fit(Case):
     """The first iterations of the inverse problem: losses, and the parameters that come out."""
 
     def given(self, cast: Cast) -> None:
@@ -160,7 +161,7 @@ class Given(NamedTuple):
     for_physical: Windows
 
 
-class Generation:
+class Generation(Case):
     """The first cycle of a hybrid training, in which the trainers only look at what they are given."""
 
     def given(self, cast: Cast) -> None:

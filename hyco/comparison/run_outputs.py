@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hyco.config import Config, load_config
-from hyco.errors import CheckpointError, DataError
+from hyco.errors import DataError
 from hyco.interfaces import Side
 from hyco.migration.factory import Factory
 from hyco.migration.registry import use_mode
@@ -57,28 +57,32 @@ class RunOutputs:
     def metrics(self) -> dict[str, Any] | None:
         """Its scores; None when it was not evaluated."""
         path = self.folder / "metrics.json"
-        if not path.is_file():
-            return None
-        try:
-            return dict(json.loads(path.read_text(encoding="utf-8")))
-        except ValueError as error:
-            raise DataError(f"{path}: not JSON ({error}). Evaluate the run again.") from error
+        return _read_json(path) if path.is_file() else None
 
     @cached_property
     def models(self) -> dict[str, Any]:
         """Its best models, each on the side that its checkpoint is of; those without checkpoint are left out.
 
-        Raises CheckpointError where both sides have one, and where one does not fit.
+        Where there is one of each side, since the run was switched over, that of the side which it ended on
+        counts.  Raises CheckpointError for one that does not fit.
         """
         found = {}
         for name, component in (("synthetic", "synthetic_model"), ("physical", "physical_model")):
-            paths = [p for s in SUFFIXES if (p := self.checkpoints / f"{name}_best{s}").is_file()]
-            if len(paths) > 1:
-                both = " and ".join(str(p) for p in paths)
-                raise CheckpointError(f"{both}: which one is the run's? Move the other one away.")
-            if paths:
-                found[name] = self._model(component, paths[0])
+            paths = {side: self.checkpoints / f"{name}_best{s}" for s, side in SUFFIXES.items()}
+            there = {side: path for side, path in paths.items() if path.is_file()}
+            if there:
+                ended = self._sides.get(component, "")
+                found[name] = self._model(
+                    component, next((p for s, p in there.items() if s == ended), next(iter(there.values())))
+                )
         return found
+
+    @cached_property
+    def _sides(self) -> dict[str, str]:
+        """The side of every component, as the run noted it when it last began."""
+        path = self.folder / "environment.json"
+        rows = _read_json(path).get("modes", []) if path.is_file() else []
+        return {row["component"]: row["mode"] for row in rows}
 
     def settings(self) -> dict[str, Any]:
         """Every setting that decides what the results are, by its dotted key."""
@@ -100,6 +104,7 @@ class RunOutputs:
         return drawn, f"from random initial conditions, since {config.data.data_dir} is not there"
 
     def _model(self, component: str, path: Path) -> Any:
+        """The model of a checkpoint."""
         with use_mode("hybrid", {component: SUFFIXES[path.suffix]}, source=str(path)):
             factory = Factory(self.config)
             if component == "synthetic_model":
@@ -108,6 +113,13 @@ class RunOutputs:
                 model = factory.physical_model(self.config.initial_parameters())
         model.load(path)
         return model
+
+
+def _read_json(path: Path) -> dict[str, Any]:
+    try:
+        return dict(json.loads(path.read_text(encoding="utf-8")))
+    except ValueError as error:
+        raise DataError(f"{path}: not JSON ({error}). Run or evaluate it again.") from error
 
 
 def _flat(block: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:

@@ -8,28 +8,22 @@ it predicts the next dynamic fields themselves.
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
-from uuid import uuid4
 
 import numpy as np
 from numpy.typing import NDArray
 
 from hyco.compat.archives import read_torch
-from hyco.compat.originals import in_force, read_parameters
-from hyco.config import Config
 from hyco.errors import CheckpointError
-from hyco.interfaces import PhysicalModel, Side, SyntheticModel, SyntheticTrainer, TrainingState
+from hyco.interfaces import Side, SyntheticModel, SyntheticTrainer, TrainingState
 from hyco.learning.checkpoints import check_entries, prefixed
 from hyco.migration.registry import resolve, use_mode
 from hyco.problem.fields import FieldLayout
 from hyco.problem.grid import Grid
 
-SIDES: Mapping[str, Side] = {".pth": "legacy", ".phiml": "phiml"}
 _BUFFERS = ("running_mean", "running_var", "num_batches_tracked")
 _STATISTICS = ("weight", "bias", "running_mean", "running_var")
 
@@ -151,85 +145,6 @@ def continue_training(original: OriginalNetwork, trainer: SyntheticTrainer) -> N
     }
     facts = {**trainer.state().facts, "epoch": (original.epoch or 0) + 1, "best_loss": original.loss}
     trainer.restore(TrainingState(arrays, facts))
-
-
-def convert_original(source: str | Path, target: str | Path, config: Config) -> str:
-    """Write a network, or learned parameters, of HYCO-PhiFlow as hyco's checkpoint; what it was, in words.
-
-    The ending of `target` chooses the mode: `.pth` legacy, `.phiml` phiml.  What was written is loaded again
-    and compared, entry by entry; `target` appears when it is the same.  Raises CheckpointError.
-    """
-    source, target = Path(source), Path(target)
-    if target.suffix not in SIDES:
-        raise CheckpointError(
-            f"{target}: expected the ending .pth (legacy) or .phiml, got {target.suffix!r}."
-        )
-    side = SIDES[target.suffix]
-    if _holds_parameters(source):
-        return _convert_parameters(source, target, config, side)
-    original = read_network(source)
-    model = build_network(original, config.grid, config.layout, side)
-    again = build_network(original, config.grid, config.layout, side)
-    again.assign({name: np.zeros_like(w) for name, w in original.weights.items()})
-    _write(model, again, target, lambda m: m.weights())
-    return f"{source}: U-Net {dict(original.architecture)}, {len(original.weights)} entries -> {target}"
-
-
-def _holds_parameters(source: Path) -> bool:
-    if source.suffix == ".npz":
-        return True
-    content = read_torch(source, error=CheckpointError)
-    return isinstance(content, dict) and "learnable_parameters" in content
-
-
-def _convert_parameters(source: Path, target: Path, config: Config, side: Side) -> str:
-    values = read_parameters(source, config.equation)
-    for name, value in values.items():
-        if value.shape not in ((), config.grid.resolution):
-            raise CheckpointError(
-                f"{source}: {name} has one value per cell of a grid {value.shape}, the configuration's is "
-                f"{config.grid.resolution}. HYCO-PhiFlow's trainer.physical.downsample_factor halves the "
-                "grid of its physical model; give the resolution that this file has."
-            )
-    physical, found = config.model.physical, values
-    if source.suffix == ".pth":
-        values = in_force(values, config.equation, config.grid, physical.dt)
-    cut = sum(int(np.sum(values[name] != found[name])) for name in values)
-
-    def build(parameters: Mapping[str, Any]) -> PhysicalModel:
-        with use_mode(side):
-            model: PhysicalModel = resolve("physical_model", physical.name)(
-                config.grid,
-                physical.dt,
-                parameters,
-                boundaries=physical.boundaries,
-                substeps=physical.substeps,
-                device="cpu",
-                precision=config.trainer.precision,
-            )
-        return model
-
-    again = build({name: 0.5 * value for name, value in values.items()})
-    _write(build(values), again, target, lambda m: {n: m.arrays.numpy(p) for n, p in m.parameters.items()})
-    clipped = f" ({cut} values cut to what HYCO-PhiFlow let act)" if cut else ""
-    return f"{source}: {', '.join(values)} of {physical.name}{clipped} -> {target}"
-
-
-def _write(model: Any, again: Any, target: Path, entries: Any) -> None:
-    """Save a model, load the file into another one, and let it stand when both hold the same bits."""
-    temporary = target.with_name(f".{target.stem}.{uuid4().hex[:12]}{target.suffix}")
-    try:
-        model.save(temporary)
-        again.load(temporary)
-        expected, found = entries(model), entries(again)
-        if any(not np.array_equal(expected[name], found[name]) for name in expected):
-            raise CheckpointError(
-                f"{target}: what was written does not read back as it was; nothing is kept."
-            )
-        os.replace(temporary, target)
-    finally:
-        with suppress(OSError):
-            temporary.unlink()
 
 
 def _architecture(path: Path, weights: Mapping[str, NDArray[Any]]) -> dict[str, Any]:

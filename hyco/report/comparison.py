@@ -102,8 +102,8 @@ COSTS = (
     ("imports_mb", "of it before the training: interpreter and packages", "MiB"),
 )
 COST_NOTE = (
-    "Peak memory is the most that the process held in the memory of the machine, by the kernel's mark; that of "
-    "a GPU is not in it."
+    "Peak memory is the most that the process held in the memory of the machine, by the kernel's mark; that "
+    "of a GPU is not in it."
 )
 
 
@@ -141,7 +141,9 @@ def _headlines(data: Data) -> list[Card]:
     judged = [f for f in findings if f["verdict"] != "shown"]
     failed = sum(f["verdict"] == "FAIL" for f in judged)
     value = f"{failed} of {len(judged)} differ" if failed else f"all {len(judged)} agree"
-    cards = [Card("Quantities", value, f"{len(findings) - len(judged)} more are shown, not judged", failed > 0)]
+    cards = [
+        Card("Quantities", value, f"{len(findings) - len(judged)} more are shown, not judged", failed > 0)
+    ]
     shares = [f for f in judged if f["share"] is not None]
     if shares:
         worst = max(shares, key=lambda f: f["share"])
@@ -161,8 +163,8 @@ def _figures(data: Data, folder: Path) -> list[Picture]:
         path = folder / "differences.png"
         draw_differences(data, path, dpi=DPI)
         caption = (
-            "Every judged quantity: its worst difference in units of what is allowed. Open markers at the left "
-            "edge: not a bit differs."
+            "Every judged quantity: its worst difference in units of what is allowed. Open markers at the "
+            "left edge: not a bit differs."
         )
         made.append(Picture(path, caption, "Differences in units of their tolerances, by component"))
     if data["curves"]:

@@ -58,11 +58,10 @@ def _mark(panel: Axes, share: float | None, row: float, left: float) -> None:
     if share == 0:
         panel.plot(left, row, "o", color=GOOD, markerfacecolor="white", markersize=5, clip_on=False)
         return
-    beyond = share is None
-    place = 5.0 if beyond else share
-    colour = BAD if beyond or place > 1 else GOOD
+    place, marker = (share, "o") if share is not None else (5.0, ">")
+    colour = BAD if place > 1 else GOOD
     panel.hlines(row, left, place, color=colour, linewidth=1.0, alpha=0.45)
-    panel.plot(place, row, ">" if beyond else "o", color=colour, markersize=6 if beyond else 5)
+    panel.plot(place, row, marker, color=colour, markersize=5.5)
 
 
 def _label(finding: Data) -> str:
@@ -97,12 +96,10 @@ def draw_curves(data: Data, path: Path, *, dpi: int) -> None:
         panels[1, 0].set_ylabel("relative\ndifference")
 
 
-def _pair(
-    panel: Axes, a: NDArray[Any], b: NDArray[Any], key: str, marker: str, names: Sequence[str]
-) -> None:
+def _pair(panel: Axes, a: NDArray[Any], b: NDArray[Any], key: str, marker: str, names: Sequence[str]) -> None:
     """The reference as a broad pale line, the candidate as a thin dashed one on top of it."""
     colour = LINES["synthetic" if key == "train_loss" else "physical"]["color"]
-    dots = {"marker": marker, "markersize": 4.5} if max(len(a), len(b)) <= 30 else {}
+    dots: dict[str, Any] = {"marker": marker, "markersize": 4.5} if max(len(a), len(b)) <= 30 else {}
     panel.plot(_epochs(a), a, color=colour, linewidth=4.0, alpha=0.35, label=f"{LOSSES[key]}, {names[0]}")
     panel.plot(_epochs(b), b, color=colour, linewidth=1.3, linestyle=(0, (4, 2)),
                label=f"{LOSSES[key]}, {names[1]}", **dots)  # fmt: skip
@@ -132,7 +129,7 @@ def _column(records: Sequence[Data], key: str) -> NDArray[np.float64]:
 
 def draw_costs(data: Data, path: Path, *, dpi: int) -> None:
     """Write the times of every call, and time and memory of the trainings, candidate / reference."""
-    rows = [
+    rows: list[tuple[str, float, tuple[float, float] | None]] = [
         (f"{s['name'].replace('_', ' ')}: {t['call']}", t["ratio"], _spread(t))
         for s in data["sections"]
         for t in s["timings"]

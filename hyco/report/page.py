@@ -85,7 +85,7 @@ def _times(share: float | None, reference: str, value: float | None) -> str:
 
 
 def render(template: str, **content: Any) -> str:
-    """One of the pages beside this file, filled in; it carries its style, and needs nothing from elsewhere."""
+    """One of the pages beside this file, filled in; it carries its style, and needs no other file."""
     from jinja2 import Environment, StrictUndefined
 
     here = files("hyco.report")

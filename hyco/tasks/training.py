@@ -12,6 +12,7 @@ from hyco.config import Config
 from hyco.errors import CheckpointError, ConfigError
 from hyco.interfaces import Dataset, PhysicalTrainer, Record, SyntheticTrainer
 from hyco.migration.factory import Factory
+from hyco.migration.road import conversion
 from hyco.storage.run_directory import RunDirectory
 from hyco.tasks.progress import FILE_ONLY, Progress
 
@@ -95,7 +96,7 @@ class Training:
         for name, trainer in self.trainers.items():
             path = self.last(name, trainer)
             if not path.exists():
-                raise CheckpointError(f"{path}: nothing to resume from. Run without --resume to start.")
+                raise CheckpointError(f"{path}: nothing to resume from. {_remedy(path, trainer)}")
             trainer.load(path)
             log.info("resuming the %s model after epoch %d", name, trainer.epochs_done)
         done = {name: t.epochs_done for name, t in self.trainers.items()}
@@ -169,6 +170,17 @@ class Training:
     def _iteration(self, iteration: int, loss: float) -> None:
         self.progress.detail(NAMES["physical"], f"loss {loss:.2e}, step {iteration}")
         self.check()
+
+
+def _remedy(path: Path, trainer: Trainer) -> str:
+    """What to do where there is no checkpoint: convert that of the other mode, if there is one."""
+    others = [p for p in sorted(path.parent.glob(f"{path.stem}.*")) if p.suffix != path.suffix]
+    if not others:
+        return "Run without --resume to start."
+    return (
+        f"There is one of the other mode: `{conversion(path.with_suffix(''), trainer.mode)}` makes it one of "
+        "this mode."
+    )
 
 
 def _adapted(factory: Factory, dataset: Dataset | None, side: Any) -> Dataset | None:

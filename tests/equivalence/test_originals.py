@@ -12,10 +12,10 @@ import torch
 from phi.field import Scene
 from phiml import math
 
+from hyco.compat.checkpoints import convert_checkpoint
 from hyco.compat.original_networks import (
     build_network,
     continue_training,
-    convert_original,
     read_network,
 )
 from hyco.compat.originals import (
@@ -95,8 +95,8 @@ def test_a_network_becomes_a_checkpoint_of_either_mode(folder: Path, side: str, 
     """The configuration's own surrogate loads it, and gives the recorded output."""
     source, target = NETWORKS[folder], tmp_path / f"surrogate{SUFFIXES[side]}"
     before = source.read_bytes()
-    said = convert_original(source, target, config_of(folder))
-    assert str(source) in said and "U-Net" in said
+    done = convert_checkpoint(source, target, config=config_of(folder))
+    assert done.kind == "unet network" and done.output is not None and done.output.passed
     with use_mode(side):
         model = Factory(config_of(folder)).synthetic_model()
     model.load(target)
@@ -126,7 +126,7 @@ def test_files_that_are_no_networks_are_refused(tmp_path: Path) -> None:
         changed = {k: v for k, v in {**state, **change}.items() if v is not None}
         torch.save(changed, tmp_path / "changed.pth")
         with pytest.raises(CheckpointError, match=why):
-            convert_original(tmp_path / "changed.pth", tmp_path / "made.pth", config)
+            convert_checkpoint(tmp_path / "changed.pth", tmp_path / "made.pth", config=config)
         assert not (tmp_path / "made.pth").exists()
 
 
@@ -139,9 +139,9 @@ def test_a_network_that_does_not_fit_the_configuration_is_refused(tmp_path: Path
         "trainer.physical.learnable_parameters=[{name: conductivity, initial_guess: 0.1}]",
     )
     with pytest.raises(CheckpointError, match="expected a network of 2 axes that makes 1"):
-        convert_original(NETWORKS[FIRST], tmp_path / "made.phiml", heat)
-    with pytest.raises(CheckpointError, match=r"expected the ending \.pth"):
-        convert_original(NETWORKS[FIRST], tmp_path / "made.npz", config_of(FIRST))
+        convert_checkpoint(NETWORKS[FIRST], tmp_path / "made.phiml", config=heat)
+    with pytest.raises(CheckpointError, match=r"whose name ends in \.pth or"):
+        convert_checkpoint(NETWORKS[FIRST], tmp_path / "made.npz", config=config_of(FIRST))
     assert not list(tmp_path.iterdir())
 
 
@@ -233,7 +233,7 @@ def test_learned_parameters_load_into_either_mode(folder: Path, side: str, tmp_p
         "model.synthetic.architecture.levels=2",
     )
     target = tmp_path / f"physical{SUFFIXES[side]}"
-    convert_original(PARAMETERS[folder], target, config)
+    convert_checkpoint(PARAMETERS[folder], target, config=config)
     with use_mode(side):
         model = Factory(config).physical_model()
     model.load(target)
@@ -256,9 +256,9 @@ def test_the_numbers_are_those_of_the_files() -> None:
 
 def test_parameters_of_a_halved_grid_say_so(tmp_path: Path) -> None:
     with pytest.raises(
-        CheckpointError, match=r"grid \(32, 32\), the configuration's is \(64, 64\).*downsample_factor"
+        CheckpointError, match=r"grid \(32, 32\), but the configuration's is \(64, 64\).*downsample_factor"
     ):
-        convert_original(PARAMETERS[SECOND], tmp_path / "made.pth", config_of(SECOND))
+        convert_checkpoint(PARAMETERS[SECOND], tmp_path / "made.pth", config=config_of(SECOND))
     with pytest.raises(CheckpointError, match="no 'learnable_parameters'"):
         read_parameters(NETWORKS[FIRST], BURGERS)
     with pytest.raises(

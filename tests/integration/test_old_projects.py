@@ -124,7 +124,7 @@ def test_old_checkpoints_are_evaluated(hyco_here: Here, project: Project, side: 
     for model in ("synthetic", "physical"):
         source = FIRST / f"models/burgers_{model}_model.pth"
         target = f"results/burgers_experiment/checkpoints/{model}_best{suffix}"
-        done = hyco_here("convert", "original", str(source), target, "--config", config)
+        done = hyco_here("convert", "checkpoint", str(source), target, "--config", config)
         assert done.status == 0 and target in done.out, done.err
     judged = hyco_here("evaluate", config, f"migration.mode={side}", "cache.workers=0", *QUICK)
     assert judged.status == 0, judged.err
@@ -160,10 +160,10 @@ def test_a_hostile_file_is_refused_and_leaves_nothing(hyco_here: Here, project: 
     array[0] = touch
     command, suffix = "trajectories", ""
     if kind == "network":
-        command, suffix = "original", "net.pth"
+        command, suffix = "checkpoint", "net.pth"
         torch.save({"net.inc.double_conv.0.weight": torch.ones(1), "x": touch}, source / suffix)
     elif kind == "parameters":
-        command, suffix = "original", "parameters.npz"
+        command, suffix = "checkpoint", "parameters.npz"
         np.savez(source / suffix, tree=array)
     elif kind == "cache":
         torch.save({"tensor_data": {}, "metadata": touch}, source / "sim_000000.pt")
@@ -173,7 +173,7 @@ def test_a_hostile_file_is_refused_and_leaves_nothing(hyco_here: Here, project: 
     else:
         np.savez(source / "sim_0000.npz", specs=array)
     before = sorted(project.folder.rglob("*"))
-    target = "new.pth" if command == "original" else "new"
+    target = "new.pth" if command == "checkpoint" else "new"
     done = hyco_here("convert", command, str(source / suffix), target, "--config", str(OLD["first"]))
     assert done.status == 2
     assert "refused: it asks for" in done.error and f"{os.system.__module__}.system" in done.error

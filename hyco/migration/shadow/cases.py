@@ -7,7 +7,6 @@ another component (`repetition`), and takes results of either side apart (`parts
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import replace
 from typing import Any, NamedTuple, Protocol
 
 import numpy as np
@@ -55,7 +54,8 @@ class Step:
         return lambda: component.step(state, parameters)
 
     def parts(self, component: Any, result: Any, given: Any) -> Parts:
-        return [_part("step", component, component.arrays.numpy(result), STATE)]
+        values = component.arrays.numpy(result)
+        return [_part("steps in a run", component, values, STATE, terms=_steps(component, values, 1))]
 
 
 class PhysicalRollout:
@@ -71,7 +71,9 @@ class PhysicalRollout:
         return lambda: component.rollout(state, given.steps, parameters)
 
     def parts(self, component: Any, result: Any, given: Any) -> Parts:
-        return [_rollout("rollout in a run", component, component.arrays.numpy(result))]
+        values = component.arrays.numpy(result)
+        terms = _steps(component, values, given.steps)
+        return [_part("steps in a run", component, values, TRAJECTORY, terms=terms)]
 
 
 class NetworkCall(NamedTuple):
@@ -99,7 +101,9 @@ class SyntheticRollout:
         return lambda: component.rollout(state, given.steps)
 
     def parts(self, component: Any, result: Any, given: Any) -> Parts:
-        return [_rollout("network in a run", component, _numpy(component.arrays, result))]
+        values = _numpy(component.arrays, result)
+        terms = (given.steps - 1) * largest(values)
+        return [_part("network in a run", component, values, TRAJECTORY, terms=terms)]
 
 
 class Network:
@@ -244,22 +248,30 @@ class Update(SyntheticLoss):
 
 
 def largest(values: Array) -> float:
-    """The largest absolute value."""
-    return float(np.max(np.abs(values), initial=0.0))
+    """The largest absolute value of those that are finite."""
+    return float(np.max(np.abs(values), where=np.isfinite(values), initial=0.0))
 
 
-def _part(quantity: str, component: Any, values: Array, extra: tuple[str, ...], name: str = "") -> Part:
+def _part(
+    quantity: str, component: Any, values: Array, time: tuple[str, ...], name: str = "", terms: float = 0.0
+) -> Part:
     """A state or trajectory, its dims and components with their names."""
     layout: FieldLayout = component.layout
-    dims = ("batch", "field", *extra, *layout.axes)
-    return Part(quantity, name, Snapshot(values, dims, {"field": tuple(layout.components)}))
+    dims = ("batch", "field", *time, *layout.axes)
+    return Part(quantity, name, Snapshot(values, dims, {"field": tuple(layout.components)}), terms)
 
 
-def _rollout(quantity: str, component: Any, values: Array) -> Part:
-    """A trajectory of n steps, which may differ n times as much as one step."""
-    steps = max(1, values.shape[2] - 1)
-    part = _part(quantity, component, values, TRAJECTORY)
-    return replace(part, magnitude=(steps - 1) * largest(values[np.isfinite(values)]))
+def _steps(component: Any, values: Array, steps: int) -> float:
+    """The terms of n steps on N cells along the longest axis: n (max|u| + N max|u_i - u_j|) - max|u|.
+
+    i and j are neighbours: the points at which semi-Lagrangian steps interpolate are sums of up to N cells,
+    and rounded by r N cells they change what is interpolated by that much.
+    """
+    axes = range(-len(component.grid.axes), 0)
+    with np.errstate(invalid="ignore"):  # infinity minus infinity
+        steepest = max(largest(np.diff(values, axis=axis)) for axis in axes)
+    whole = largest(values)
+    return steps * (whole + max(component.grid.resolution) * steepest) - whole
 
 
 def _copy(arrays: Arrays, tensor: Any) -> Array:
