@@ -6,6 +6,7 @@ Each is a case as `hyco.migration.shadow.cases.Case` describes it; `component` i
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from itertools import islice
 from math import sqrt
 from typing import Any, NamedTuple
@@ -14,11 +15,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hyco.comparison.cast import Cast
-from hyco.comparison.idle import IdlePhysical, IdleSynthetic, Windows
+from hyco.comparison.idle import IdlePhysical, IdleSynthetic
 from hyco.interfaces import Arrays, Batch
 from hyco.migration.factory import Factory
-from hyco.migration.shadow.cases import Case
+from hyco.migration.shadow.cases import Case, PhysicalRollout, SyntheticRollout
 from hyco.migration.shadow.recorder import Part
+from hyco.migration.shadow.states import NetworkCall
 from hyco.problem.fields import FieldLayout
 from hyco.testing.compare import Snapshot
 
@@ -155,10 +157,10 @@ class Fit(Case):
 
 
 class Given(NamedTuple):
-    """What both models generate in the first cycle for the trainer of the other one."""
+    """What both models generate in the first cycle for the trainer of the other one, cut into windows."""
 
-    for_synthetic: Windows
-    for_physical: Windows
+    for_synthetic: Array
+    for_physical: Array
 
 
 class Generation(Case):
@@ -171,15 +173,12 @@ class Generation(Case):
         return lambda: cast.made(lambda: _generate(cast, cast.factory))
 
     def parts(self, cast: Cast, result: Given, given: None) -> Parts:
-        layout = cast.physical_model.layout
-        rows = (
-            ("rollout in a run", "for the surrogate", result.for_synthetic),
-            ("network in a run", "for the physical model", result.for_physical),
-        )
+        physical, synthetic = cast.physical_model, cast.synthetic_model
+        call = NetworkCall(result.for_synthetic, {}, False, cast.config.generated_length - 1)
+        taught = physical.arrays.trajectory(result.for_synthetic)
         return [
-            _part(row, layout, windows[i], dims, f"{name}, {what}")
-            for row, name, windows in rows
-            for i, (what, dims) in enumerate((("initial", ()), ("targets", ("time",))))
+            *_named(PhysicalRollout().parts(physical, taught, call), "for the surrogate"),
+            *_named(SyntheticRollout().parts(synthetic, result.for_physical, call), "for the physical model"),
         ]
 
 
@@ -191,6 +190,10 @@ def _generate(cast: Cast, factory: Factory) -> Given:
     trainer = factory.hybrid_trainer(synthetic, physical)
     trainer.fit(factory.adapt(cast.dataset, trainer.mode), cycles=1)
     return Given(synthetic.seen[-1], physical.seen[-1])
+
+
+def _named(parts: Parts, name: str) -> Parts:
+    return [replace(part, name=name) for part in parts]
 
 
 def _with_iterations(cast: Cast, iterations: int) -> Any:

@@ -5,22 +5,21 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 from numpy.typing import NDArray
 
 from hyco import interfaces
 from hyco.interfaces import Dataset, History, Side, TrainingState
 
-Windows = tuple[NDArray[Any], NDArray[Any]]
-
 
 class _Idle:
-    """Counts epochs, and keeps the generated windows of every dataset that it is given."""
+    """Counts epochs, and keeps the generated windows (batch, field, time, *space) of what it is given."""
 
     def __init__(self, model: Any, mode: Side) -> None:
         self.model = model
         self.mode = mode
         self.suffix = model.suffix
-        self.seen: list[Windows] = []
+        self.seen: list[NDArray[Any]] = []
         self._epochs = 0
 
     def fit(self, train: Dataset, validation: Dataset | None = None, *, epochs: int) -> History:
@@ -28,7 +27,8 @@ class _Idle:
         self._epochs += epochs
         if train.generated:
             batch = train.get_batch(range(len(train) - train.generated, len(train)))
-            self.seen.append((train.arrays.numpy(batch.initial), train.arrays.numpy(batch.targets)))
+            initial, targets = train.arrays.numpy(batch.initial), train.arrays.numpy(batch.targets)
+            self.seen.append(np.concatenate([initial[:, :, np.newaxis], targets], axis=2))
         return History()
 
     def evaluate(self, dataset: Dataset) -> float:

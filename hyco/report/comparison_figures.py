@@ -84,8 +84,10 @@ def draw_curves(data: Data, path: Path, *, dpi: int) -> None:
                 _pair(upper, a, b, key, style, data["names"])
                 _apart(lower, a, b, key, style)
             upper.set_title(MODELS[model])
-            upper.set_yscale("log", nonpositive="mask")
-            lower.set_yscale("log", nonpositive="mask")
+            for panel in (upper, lower):
+                drawn_values = [np.asarray(line.get_ydata()) for line in panel.get_lines()]
+                if any(np.any(values > 0) for values in drawn_values):
+                    panel.set_yscale("log", nonpositive="mask")
             lower.set_xlabel("epoch" if model == "synthetic" else "solve of the inverse problem")
             lower.xaxis.get_major_locator().set_params(integer=True)
             for panel in (upper, lower):

@@ -20,7 +20,7 @@ def shadow_lines(summary: Mapping[str, Any]) -> list[str]:
         made.append(
             f"shadow mode: {call['component']}.{call['call']}: {call['compared']} compared, "
             f"{call['mismatches']} mismatches, {call['failures']} failures"
-            + (f", at worst {_share(worst)} of what is allowed ({_what(worst)})" if worst else "")
+            + (f", {_at_worst(worst)}" if worst else "")
             + (f", the other mode {ratio:.2g} times as fast" if ratio else "")
             + (f", given up: {call['given_up']}" if call["given_up"] else "")
         )
@@ -56,8 +56,13 @@ def _overhead(summary: Mapping[str, Any]) -> str:
 
 
 def _share(worst: Mapping[str, Any]) -> str:
-    return "not comparable" if worst["share"] is None else f"{worst['share']:.2g}"
+    return "more" if worst["share"] is None else f"{worst['share']:.2g}"
 
 
-def _what(worst: Mapping[str, Any]) -> str:
-    return f"{worst['quantity']} at {worst['place']}" if worst["quantity"] else str(worst["place"])
+def _at_worst(worst: Mapping[str, Any]) -> str:
+    if not worst["quantity"]:
+        return f"not comparable: {worst['place']}"
+    if worst["share"] == 0:
+        return "no difference"
+    share = "more than" if worst["share"] is None else f"{worst['share']:.2g} of"
+    return f"at worst {share} what is allowed ({worst['quantity']} at {worst['place']})"

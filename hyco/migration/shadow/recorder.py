@@ -12,7 +12,8 @@ import numpy as np
 
 from hyco.config.run import Shadow as Settings
 from hyco.errors import RunError
-from hyco.migration.shadow.journal import Entry, Journal, Tally
+from hyco.migration.shadow.journal import Journal
+from hyco.migration.shadow.tally import Entry, Tally
 from hyco.testing.compare import Comparable, Difference, Mismatch, measure
 from hyco.testing.tolerances import Tolerance, tolerance
 
@@ -55,8 +56,8 @@ class Trial(Protocol):
 class Recorder:
     """Runs controls and candidates.
 
-    Every `every`-th call of a kind (component and method) is compared, the first one included.  Comparing a
-    kind is given up when it took longer than PATIENCE and PACE times the control, or after FAILURES
+    Every `every`-th call of a kind (component and method) is compared, beginning with the first one of a task.
+    Comparing a kind is given up when it took longer than PATIENCE and PACE times the control, or after FAILURES
     failures in a row.
 
     Args:

@@ -8,8 +8,9 @@ from math import isfinite, sqrt
 
 import numpy as np
 
-from hyco.migration.shadow.cases import Learning, largest
+from hyco.migration.shadow.learning import Learning
 from hyco.migration.shadow.recorder import Part
+from hyco.migration.shadow.states import largest
 
 NOISE = 100.0  # roundings of the states, below whose square a loss is nothing but rounding
 

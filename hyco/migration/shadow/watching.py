@@ -15,9 +15,10 @@ from hyco import interfaces
 from hyco.config import Config
 from hyco.interfaces import Arrays, Side
 from hyco.migration.shadow import cases
-from hyco.migration.shadow.journal import Journal, Record
+from hyco.migration.shadow.journal import Journal
 from hyco.migration.shadow.recorder import Part, Recorder
 from hyco.migration.shadow.rounding import Slopes
+from hyco.migration.shadow.tally import Record
 from hyco.migration.shadow.twins import Twins
 from hyco.storage.atomic import write_json
 
@@ -90,8 +91,8 @@ class Shadow:
         self._slopes = Slopes()
 
     def begin(self, task: str) -> None:
-        """The comparisons from now on belong to this task."""
-        self.journal.task = task
+        """The comparisons from now on belong to this task, of which the first call of every kind is compared."""
+        self.journal.begin(task)
 
     def watch(self, component: C) -> C:
         """The component itself, whose calls are compared from now on with those of the other side."""
