@@ -11,6 +11,7 @@ To demand cuda where there is none is an error.
 
 from __future__ import annotations
 
+import gc
 import os
 from collections.abc import Iterator
 from pathlib import Path
@@ -100,6 +101,17 @@ def reproducible_torch() -> None:
         torch.set_num_threads(1)
     torch.set_float32_matmul_precision("highest")
     torch.backends.cudnn.allow_tf32 = False
+
+
+@pytest.fixture(scope="module", autouse=True)
+def no_traces_left_behind() -> Iterator[None]:
+    """PyTorch keeps every trace while its process lives, half a megabyte each, and a suite has thousands."""
+    yield
+    import torch
+
+    gc.collect()
+    torch.jit._state._jit_caching_layer.clear()  # scripted functions would else be found, and be gone
+    torch.jit._state._python_cu.drop_all_functions()
 
 
 @pytest.fixture(autouse=True)

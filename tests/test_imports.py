@@ -57,7 +57,7 @@ ARROWS = {
     "hyco.learning": Arrow(LEARNING),
     "hyco.report": Arrow(LEARNING),
     "hyco.migration": Arrow(STORAGE, lazily=frozenset({"hyco.compat"})),
-    "hyco.migration.shadow": Arrow(STORAGE | {"hyco.migration", "hyco.testing"}),
+    "hyco.migration.shadow": Arrow(LEARNING | {"hyco.migration", "hyco.testing"}),
     "hyco.migration.registry": Arrow(frozenset({"hyco.errors"}), others=NOTHING),
     "hyco.tasks": Arrow(TASKS),
     "hyco.comparison": Arrow(TASKS | {"hyco.tasks", "hyco.testing"}),

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -14,6 +15,7 @@ from hyco.cli.parts import Debug
 
 if TYPE_CHECKING:
     from hyco.comparison import Comparison
+    from hyco.tasks import Progress
 
 EXAMPLES = (
     "hyco compare burgers",
@@ -64,34 +66,51 @@ def compare(
 
     Writes compare.json, compare.html and figures. Exit status 1 when anything is outside its tolerance.
     """
-    from hyco.cli.display import display
-    from hyco.cli.logs import shown_logs
+    from hyco.errors import Interrupted
 
     os.environ["NVIDIA_TF32_OVERRIDE"] = "0"  # float32 is float32 on GPUs too; read when CUDA is loaded
     os.environ.setdefault("GOMP_SPINCOUNT", "10000")
     _check(config, overrides, candidate, old, new)
-    with display(quiet=quiet) as (progress, console), shown_logs(console, quiet=quiet, debug=debug):
-        from hyco.comparison import compare_modes, compare_runs
-        from hyco.config import load_config
-
-        if config is None:
-            assert old is not None
-            assert new is not None
-            folder = output or Path("results") / f"{old.name}-{new.name}-compare"
-            found = compare_runs(old, new)
-        else:
-            loaded = load_config(config, overrides or ())
-            folder = output or Path("results") / f"{loaded.general.experiment_name}-compare"
-            found = compare_modes(
-                loaded,
-                folder,
-                candidates=candidate or (),
-                full=full,
-                training=not no_training,
-                progress=progress,
-            )
+    options = {"candidates": candidate or (), "full": full, "training": not no_training}
+    try:
+        with _shown(quiet=quiet, debug=debug) as progress:
+            if config is None:
+                found, folder = _runs(old, new, output)
+            else:
+                found, folder = _modes(config, overrides, output, {**options, "progress": progress})
+    except KeyboardInterrupt:
+        raise Interrupted("interrupted; a comparison starts from the beginning") from None
     _conclude(found, folder, quiet=quiet)
     raise typer.Exit(0 if found.passed else 1)
+
+
+@contextmanager
+def _shown(*, quiet: bool, debug: bool) -> Iterator[Progress]:
+    """Inside, how far the work is and what is logged goes to stderr."""
+    from hyco.cli.display import display
+    from hyco.cli.logs import shown_logs
+
+    with display(quiet=quiet) as (progress, console), shown_logs(console, quiet=quiet, debug=debug):
+        yield progress
+
+
+def _runs(old: Path | None, new: Path | None, output: Path | None) -> tuple[Comparison, Path]:
+    from hyco.comparison import compare_runs
+
+    assert old is not None
+    assert new is not None
+    return compare_runs(old, new), output or Path("results") / f"{old.name}-{new.name}-compare"
+
+
+def _modes(
+    config: str, overrides: Sequence[str] | None, output: Path | None, options: Mapping[str, Any]
+) -> tuple[Comparison, Path]:
+    from hyco.comparison import compare_modes
+    from hyco.config import load_config
+
+    loaded = load_config(config, overrides or ())
+    folder = output or Path("results") / f"{loaded.general.experiment_name}-compare"
+    return compare_modes(loaded, folder, **options), folder
 
 
 def _check(

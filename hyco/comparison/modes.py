@@ -8,12 +8,13 @@ from pathlib import Path
 from hyco.comparison.cast import Cast
 from hyco.comparison.components import ROUNDS, WARM, compare_components
 from hyco.comparison.cutting import Experiment, changed, full_experiment, small_experiment
-from hyco.comparison.findings import Comparison, Section
+from hyco.comparison.findings import Comparison, Section, failure
 from hyco.comparison.mixtures import Mixture, mixtures
 from hyco.comparison.processes import Cost, train_in_process
 from hyco.comparison.run_outputs import RunOutputs
 from hyco.comparison.runs import Curves, compare_outputs, curves
 from hyco.config import Config
+from hyco.errors import RunError
 from hyco.storage.run_directory import environment
 from hyco.tasks.progress import Progress, Silent
 
@@ -50,13 +51,9 @@ def compare_modes(
     costs: dict[str, Cost] = {}
     found: Curves = {}
     if training:
-        runs = [_trained(experiment.config, m, folder / w, shown) for m, w in zip(pair, WHO, strict=True)]
-        costs = {who: cost for who, (_, cost) in zip(WHO, runs, strict=True)}
-        reference, candidate = (run for run, _ in runs)
-        section, more = compare_outputs(reference, candidate)
+        section, costs, found, more = _trainings(experiment.config, pair, folder, shown)
         sections.append(section)
         notes += more
-        found = curves(reference, candidate)
     return Comparison(
         title=config.general.experiment_name,
         names=(pair[0].name, pair[1].name),
@@ -79,20 +76,34 @@ def _components(config: Config, pair: tuple[Mixture, Mixture], progress: Progres
     return sections
 
 
-def _trained(config: Config, mixture: Mixture, folder: Path, progress: Progress) -> tuple[RunOutputs, Cost]:
-    number = WHO.index(folder.name)
-    cost = train_in_process(
-        changed(
-            config,
-            {
-                "general.output_dir": str(folder),
-                "general.checkpoint_dir": None,
-                "migration": {**mixture.migration(), "shadow": {"enabled": False}},
-            },
-        )
+def _trainings(
+    config: Config, pair: tuple[Mixture, Mixture], folder: Path, progress: Progress
+) -> tuple[Section, dict[str, Cost], Curves, list[str]]:
+    """Train in both mixtures, and compare what comes out; a candidate that fails is a finding."""
+    costs, runs = {}, []
+    for number, (mixture, who) in enumerate(zip(pair, WHO, strict=True), start=1):
+        try:
+            costs[who] = train_in_process(_as(config, mixture, folder / who))
+        except RunError as error:
+            if who == "reference":
+                raise
+            return Section("training", findings=[failure("the training", str(error))]), {}, {}, []
+        progress.update("trainings", number, len(WHO), f"{mixture.name}: {costs[who]['seconds']:.3g} s")
+        runs.append(RunOutputs(folder / who))
+    section, notes = compare_outputs(runs[0], runs[1])
+    return section, costs, curves(runs[0], runs[1]), notes
+
+
+def _as(config: Config, mixture: Mixture, folder: Path) -> Config:
+    """The experiment as a run of one mixture, with results of its own."""
+    return changed(
+        config,
+        {
+            "general.output_dir": str(folder),
+            "general.checkpoint_dir": None,
+            "migration": {**mixture.migration(), "shadow": {"enabled": False}},
+        },
     )
-    progress.update("trainings", number + 1, len(WHO), f"{mixture.name}: {cost['seconds']:.3g} s")
-    return RunOutputs(folder), cost
 
 
 def _notes(experiment: Experiment) -> list[str]:

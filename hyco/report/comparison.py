@@ -127,12 +127,15 @@ def verdict_line(data: Data) -> str:
     judged = [f for f in findings if f["verdict"] != "shown"]
     failed = [s["name"] for s in data["sections"] if not s["passed"]]
     names = f"{data['names'][0]} and {data['names'][1]}"
+    shown = len(findings) - len(judged)
+    rest = f"; {shown} more are shown, not judged" if shown else ""
     if not failed:
-        return f"{names}: the same, all {len(judged)} quantities within their tolerances"
+        return f"{names}: the same, all {len(judged)} judged quantities are within their tolerances{rest}"
     count = sum(f["verdict"] == "FAIL" for f in judged)
+    first = f"; look at {failed[0]} first" if len(data["sections"]) > 1 else ""
     return (
-        f"{names}: NOT the same, {count} of {len(judged)} quantities outside their tolerances, in "
-        f"{', '.join(failed)}; look at {failed[0]} first"
+        f"{names}: NOT the same, {count} of {len(judged)} judged quantities are outside their tolerances, in "
+        f"{', '.join(failed)}{first}{rest}"
     )
 
 

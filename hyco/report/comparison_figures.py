@@ -85,9 +85,7 @@ def draw_curves(data: Data, path: Path, *, dpi: int) -> None:
                 _apart(lower, a, b, key, style)
             upper.set_title(MODELS[model])
             for panel in (upper, lower):
-                drawn_values = [np.asarray(line.get_ydata()) for line in panel.get_lines()]
-                if any(np.any(values > 0) for values in drawn_values):
-                    panel.set_yscale("log", nonpositive="mask")
+                _logarithmic(panel, whole_decades=panel is lower)
             lower.set_xlabel("epoch" if model == "synthetic" else "solve of the inverse problem")
             lower.xaxis.get_major_locator().set_params(integer=True)
             for panel in (upper, lower):
@@ -96,6 +94,18 @@ def draw_curves(data: Data, path: Path, *, dpi: int) -> None:
             upper.legend(loc="best", frameon=True, framealpha=0.85, edgecolor="none")
         panels[0, 0].set_ylabel("loss (mean squared error)")
         panels[1, 0].set_ylabel("relative\ndifference")
+
+
+def _logarithmic(panel: Axes, *, whole_decades: bool) -> None:
+    """A logarithmic axis for what has been drawn, if anything of it is positive."""
+    drawn = [np.asarray(line.get_ydata(), np.float64) for line in panel.get_lines()]
+    values = np.concatenate([np.empty(0), *drawn])
+    positive = values[np.isfinite(values) & (values > 0)]
+    if positive.size:
+        panel.set_yscale("log", nonpositive="mask")
+        if whole_decades:
+            low, high = np.floor(np.log10(positive.min())), np.ceil(np.log10(positive.max()))
+            panel.set_ylim(10.0 ** (low - 0.2), 10.0 ** (max(high, low + 1) + 0.2))
 
 
 def _pair(panel: Axes, a: NDArray[Any], b: NDArray[Any], key: str, marker: str, names: Sequence[str]) -> None:

@@ -67,7 +67,7 @@ def test_the_tables_say_it(compared: Project) -> None:
     sections = result(compared.folder / "results" / "tiny-compare")["sections"]
     judged = sum(len(s["findings"]) for s in sections)
     assert out.splitlines()[-2:] == [
-        f"legacy and phiml: the same, all {judged} quantities within their tolerances",
+        f"legacy and phiml: the same, all {judged} judged quantities are within their tolerances",
         "comparison: results/tiny-compare/compare.html",
     ]
     for expected in (

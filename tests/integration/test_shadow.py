@@ -1,4 +1,4 @@
-"""Shadow mode in whole runs: what it writes and says, that nothing else changes, and what a candidate may do."""
+"""Shadow mode in whole runs: what it writes and says, and that nothing else changes, whatever happens."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ import pytest
 
 from tests.integration.conftest import Here, Project
 
-MIXTURE = "{dataset: phiml, synthetic_model: phiml, physical_trainer: phiml, hybrid_trainer: phiml}"
+MIXTURE = "{dataset: phiml, physical_model: phiml, synthetic_trainer: phiml, hybrid_trainer: phiml}"
 MODES = {
     "legacy": ["migration.mode=legacy"],
     "phiml": ["migration.mode=phiml"],
@@ -107,7 +107,7 @@ def test_what_a_run_writes_and_says(project: Project, hyco_here: Here, mode: str
     assert all(r["passed"] and r["difference"] <= r["allowed"] and r["seconds_candidate"] > 0 for r in found)
     sides = {(r["component"], r["control"]) for r in found}
     phiml = {"legacy": set(), "phiml": {c.partition(".")[0] for c in EVERYWHERE}}
-    phiml["mixture"] = {"dataset", "synthetic_model", "physical_trainer"}
+    phiml["mixture"] = {"dataset", "physical_model", "synthetic_trainer"}
     assert {component for component, side in sides if side == "phiml"} == phiml[mode]
 
     summary = json.loads((project.folder / "results/tiny/shadow.json").read_text())
@@ -180,7 +180,9 @@ def test_wrong_numbers_are_found_and_located(
 ) -> None:
     assert hyco_here("generate", "tiny.yaml", "-q", *apart("plain")).status == 0
     spoil(monkeypatch, "step", by)
-    done = hyco_here("generate", "tiny.yaml", *apart("shadowed"), "migration.shadow={enabled: true, every: 3}")
+    done = hyco_here(
+        "generate", "tiny.yaml", *apart("shadowed"), "migration.shadow={enabled: true, every: 3}"
+    )
     assert done.status == 0
     step, *_ = (r for r in comparisons(project, "out/shadowed") if r["call"] == "step")
     assert step["outcome"] == "mismatch"
@@ -217,9 +219,7 @@ def test_a_tolerance_that_is_given_replaces_that_of_the_table(
     assert hyco_here("generate", "tiny.yaml", "-q", *on).status == 0
 
 
-def test_exceptions_do_not_harm(
-    project: Project, hyco_here: Here, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_exceptions_do_not_harm(project: Project, hyco_here: Here, monkeypatch: pytest.MonkeyPatch) -> None:
     """Candidates of either side fail, one of them while PhiML traces it, beside controls of both sides."""
     tasks = ["general.tasks=[generate, train]", "-q"]
     mode = [

@@ -12,13 +12,14 @@ from typing import Any
 import numpy as np
 import pytest
 
-from hyco.comparison import Comparison, Finding, Section, Timing, compare_runs
+from hyco.comparison import Comparison, Finding, Section, Timing, compare_modes, compare_runs
 from hyco.comparison.cutting import MOST, full_experiment, small_experiment, value_of
 from hyco.comparison.findings import failure, judge, worst
 from hyco.comparison.mixtures import mixtures
+from hyco.comparison.processes import train_in_process
 from hyco.config import Config
 from hyco.config.loading import load_config, parse_config, shipped_configs
-from hyco.errors import DataError, InputError, ModeError
+from hyco.errors import DataError, InputError, ModeError, RunError
 from hyco.migration.registry import use_mode
 from hyco.migration.road import ORDERS, maps, next_step
 from hyco.migration.shadow.recorder import Part
@@ -270,6 +271,37 @@ def test_a_training_of_one_model_has_a_shorter_road(config: Config) -> None:
         next_step(alone, "forwards")
 
 
+# ----------------------------------------------------------------------------------------------- trainings
+
+
+def test_a_candidate_whose_training_fails_is_a_finding_and_a_reference_is_an_error(
+    config: Config, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    write_data(config)
+    failing = "candidate"
+
+    def train_in_process(config: Config) -> dict[str, float]:
+        if config.output_dir.name == failing:
+            raise RunError("the training failed: of sorts")
+        return {"seconds": 1.0}
+
+    monkeypatch.setattr("hyco.comparison.modes._components", lambda *_: [])
+    monkeypatch.setattr("hyco.comparison.modes.train_in_process", train_in_process)
+    found = compare_modes(config, tmp_path / "compare")
+    (section,) = found.sections
+    assert [(f.what, f.place, f.verdict) for f in section.findings] == [
+        ("the training", "the training failed: of sorts", "FAIL")
+    ]
+    failing = "reference"
+    with pytest.raises(RunError, match="of sorts"):
+        compare_modes(config, tmp_path / "compare")
+
+
+def test_a_training_that_fails_in_its_process_says_why(config: Config) -> None:
+    with pytest.raises(RunError, match=r"failed \(exit status 1\): .*no such file"):
+        train_in_process(config)  # its data were never made
+
+
 # ------------------------------------------------------------------------------------------------ two runs
 
 
@@ -472,12 +504,12 @@ def test_the_page_stands_alone_and_says_everything(tmp_path: Path) -> None:
 def test_the_verdict_names_where_to_look_first() -> None:
     found = comparison()
     assert verdict_line(found.plain()) == (
-        "legacy and phiml: NOT the same, 2 of 4 quantities outside their tolerances, in physical_model; look "
-        "at physical_model first"
+        "legacy and phiml: NOT the same, 2 of 4 judged quantities are outside their tolerances, in "
+        "physical_model; look at physical_model first; 1 more are shown, not judged"
     )
     good = replace(found, sections=found.sections[:1])
-    assert (
-        verdict_line(good.plain()) == "legacy and phiml: the same, all 1 quantities within their tolerances"
+    assert verdict_line(good.plain()) == (
+        "legacy and phiml: the same, all 1 judged quantities are within their tolerances"
     )
     assert found.sections[1].worst is found.sections[1].findings[2]
 

@@ -158,7 +158,7 @@ def test_what_the_control_raises_is_raised_and_the_candidate_is_left_out(bench: 
     def control() -> Any:
         raise RunError("diverged")
 
-    with pytest.raises(RunError, match="^diverged$"):
+    with pytest.raises(RunError, match=r"^diverged$"):
         on.recorder.run("physical_model", "step", "legacy", control, lambda: trial)
     assert trial.calls == []
     assert on.records == []
@@ -209,9 +209,7 @@ def test_a_mismatch_warns_once_and_is_counted(bench: Benches, caplog: Any) -> No
         (ValueError("no"), "the candidate failed: ValueError: no"),
     ],
 )
-def test_on_mismatch_raise_stops_the_run_once_it_is_on_record(
-    bench: Benches, answer: Any, says: str
-) -> None:
+def test_on_mismatch_raise_stops_the_run_once_it_is_on_record(bench: Benches, answer: Any, says: str) -> None:
     on = bench(on_mismatch="raise")
     on.run(STATE)
     with pytest.raises(RunError, match=says.replace("call 1", "call 2")) as caught:
@@ -304,7 +302,13 @@ def test_constant_and_broken_values_are_judged_too(
     on = bench()
     on.run(candidate, control)
     assert on.records[0]["passed"] is passed
-    shadow = {"overhead_seconds": 1.0, "overhead_per_cent": 2.0, "compared": 1, "mismatches": 1, "failures": 0}
+    shadow = {
+        "overhead_seconds": 1.0,
+        "overhead_per_cent": 2.0,
+        "compared": 1,
+        "mismatches": 1,
+        "failures": 0,
+    }
     lines = shadow_lines({**shadow, "calls": on.journal.summary()})
     assert ("more than what is allowed" in lines[1]) == (not passed and control[0] == candidate[0])
 
@@ -373,7 +377,19 @@ def test_the_first_comparison_does_not_count_in_the_speed(bench: Benches) -> Non
     (counts,) = on.journal.summary()
     assert (counts["seconds_control"], counts["seconds_candidate"], counts["speed_ratio"]) == (1.0, 0.5, 2.0)
     (row,) = shadow_rows({"calls": [counts]})
-    assert row == ["physical_model", "step", "legacy", "4", "0", "0", "0", "step", "dim 0=0, dim 1=0", "2", ""]
+    assert row == [
+        "physical_model",
+        "step",
+        "legacy",
+        "4",
+        "0",
+        "0",
+        "0",
+        "step",
+        "dim 0=0, dim 1=0",
+        "2",
+        "",
+    ]
 
 
 def test_a_trace_that_failed_leaves_phiml_able_to_compile() -> None:

@@ -9,7 +9,7 @@ import numpy as np
 
 from hyco.interfaces import Arrays, Batch
 from hyco.migration.shadow.recorder import Part
-from hyco.migration.shadow.states import Array, Parts, copy_of, largest, parameters_of
+from hyco.migration.shadow.states import Array, Case, Parts, copy_of, largest, parameters_of
 
 
 class Learning(NamedTuple):
@@ -43,7 +43,7 @@ class Learning(NamedTuple):
         return max(largest(self.initial), largest(self.targets))
 
 
-class PhysicalLoss:
+class PhysicalLoss(Case):
     """`PhysicalTrainer.loss`."""
 
     def given(self, component: Any, batch: Batch) -> Learning:
@@ -57,7 +57,7 @@ class PhysicalLoss:
         return [Part("fit loss in a run", "", np.float64(float(result)))]
 
 
-class LossAndGradients:
+class LossAndGradients(Case):
     """`PhysicalTrainer.loss_and_gradients`."""
 
     def given(self, component: Any, batch: Batch, values: Mapping[str, Array]) -> Learning:
@@ -73,7 +73,7 @@ class LossAndGradients:
         return [Part("fit loss in a run", "", np.float64(loss)), *slopes]
 
 
-class SyntheticLoss:
+class SyntheticLoss(Case):
     """`SyntheticTrainer.loss`."""
 
     def given(self, component: Any, batch: Batch) -> Learning:
@@ -87,7 +87,7 @@ class SyntheticLoss:
         return [Part("network loss in a run", "", np.float64(float(result)))]
 
 
-class Update:
+class Update(Case):
     """`SyntheticTrainer.update`: the loss, and its gradients by the weights, both before the update.
 
     All gradients are judged by the largest of all weights: those of biases in front of a normalisation are

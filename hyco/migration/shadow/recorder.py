@@ -56,9 +56,9 @@ class Trial(Protocol):
 class Recorder:
     """Runs controls and candidates.
 
-    Every `every`-th call of a kind (component and method) is compared, beginning with the first one of a task.
-    Comparing a kind is given up when it took longer than PATIENCE and PACE times the control, or after FAILURES
-    failures in a row.
+    Every `every`-th call of a kind (component and method) is compared, beginning with the first one of a
+    task.  Comparing a kind is given up when it took longer than PATIENCE and PACE times the control, or after
+    FAILURES failures in a row.
 
     Args:
         settings: `migration.shadow`.
@@ -175,7 +175,7 @@ class Recorder:
         return self._give_up_if_slow(tally)
 
     def _give_up_if_slow(self, tally: Tally) -> None:
-        if tally.cost > max(PATIENCE, PACE * tally.own):
+        if not tally.given_up and tally.cost > max(PATIENCE, PACE * tally.own):
             self._give_up(tally, f"comparing took {tally.cost:.3g} s, the calls themselves {tally.own:.3g} s")
 
     def _give_up(self, tally: Tally, reason: str) -> None:

@@ -43,7 +43,7 @@ class PhysicalCall(NamedTuple):
     steps: int
 
 
-class Step:
+class Step(Case):
     """`PhysicalModel.step`."""
 
     def given(self, component: Any, state: Any, parameters: Mapping[str, Any] | None = None) -> PhysicalCall:
@@ -58,7 +58,7 @@ class Step:
         return [_part("steps in a run", component, values, STATE, terms=_steps(component, values, 1))]
 
 
-class PhysicalRollout:
+class PhysicalRollout(Case):
     """`PhysicalModel.rollout`."""
 
     def given(
@@ -85,7 +85,7 @@ class NetworkCall(NamedTuple):
     steps: int
 
 
-class SyntheticRollout:
+class SyntheticRollout(Case):
     """`SyntheticModel.rollout`; what is not for training is repeated without gradients."""
 
     def given(self, component: Any, state: Any, steps: int) -> NetworkCall:
@@ -106,7 +106,7 @@ class SyntheticRollout:
         return [_part("network in a run", component, values, TRAJECTORY, terms=terms)]
 
 
-class Network:
+class Network(Case):
     """`SyntheticModel.__call__`, a rollout of one step."""
 
     rollout = SyntheticRollout()
@@ -126,7 +126,7 @@ class Network:
         return [_part("network in a run", component, _numpy(component.arrays, result), STATE)]
 
 
-class Load:
+class Load(Case):
     """`DataManager.load`."""
 
     def given(self, component: Any, simulation: int) -> int:
@@ -139,7 +139,7 @@ class Load:
         return [_part("stored values", component, component.arrays.numpy(result), TRAJECTORY)]
 
 
-class GetBatch:
+class GetBatch(Case):
     """`Dataset.get_batch`."""
 
     def given(self, component: Any, indices: Sequence[int]) -> list[int]:

@@ -91,7 +91,7 @@ class Shadow:
         self._slopes = Slopes()
 
     def begin(self, task: str) -> None:
-        """The comparisons from now on belong to this task, of which the first call of every kind is compared."""
+        """What follows belongs to this task, of which the first call of every kind is compared."""
         self.journal.begin(task)
 
     def watch(self, component: C) -> C:
