@@ -31,8 +31,8 @@ LENGTHS = (
     "trainer.hybrid.warmup",
 )
 CHAOTIC = (
-    "over a long training every rounding grows (Adam and line searches decide by signs), so that even one "
-    "mode on two machines ends apart"
+    "over a long training every rounding grows (Adam and line searches decide by signs), so that one mode on "
+    "one thread and on two ends apart too"
 )
 Curves = dict[str, dict[str, list[dict[str, Any]]]]
 

@@ -159,20 +159,19 @@ RUNS: Rows = {
 }
 
 # Of `hyco compare`, over short trainings by the six configurations that ship: two epochs of the surrogate and
-# two iterations of the fit per round.  Losses are in units of the terms that they are sums of, as above.
+# two iterations of the fit per round.  Losses are in units of the terms that they are sums of, as above.  In
+# float32, 3e-4 was measured of parameters and 5e-5 of weights: too much to tell a mistake by, so no row.
 SMALL = "Adam makes a whole step of what is left of gradients that cancel"
 SHORT: Rows = {
     "losses of a short training": _row("the models part by little", (4e-16, 4e-15), (2e-7, 2e-6)),
-    "weights of a short training": _row(f"{KERNELS}; {SMALL}", (5e-15, 1e-12), (5e-5, 5e-4)),
-    "moments of a short training": _row(f"{KERNELS}; {SMALL}", (4e-15, 1e-12), (3e-5, 3e-4)),
-    "parameters of a short training": _row(
-        "line searches magnify the rounding of gradients", (9e-14, 9e-13), (3e-4, 3e-3)
-    ),
+    "weights of a short training": _row(f"{KERNELS}; {SMALL}", (5e-15, 1e-12)),
+    "moments of a short training": _row(f"{KERNELS}; {SMALL}", (4e-15, 1e-12)),
+    "parameters of a short training": _row("line searches magnify the rounding of gradients", (9e-14, 9e-13)),
     "synthetic predictions of a short training": _row(KERNELS, (6e-16, 1e-13), (1e-6, 1e-5)),
     "physical predictions of a short training": _row(
-        "as different as the parameters, where these matter", (2e-14, 2e-13), (7e-6, 7e-5)
+        "as different as the parameters, where these matter", (2e-14, 2e-13), (7e-6, 1e-4)
     ),
-    "scores of a short training": _row("shares of what predictions are off", (2e-14, 2e-13), (2e-5, 2e-4)),
+    "scores of a short training": _row("shares of what predictions are off", (2e-14, 2e-13), (2e-5, 1e-4)),
 }
 
 RECORDED = "recorded in float32, by other releases on another processor"

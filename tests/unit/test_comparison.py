@@ -417,6 +417,7 @@ def test_scores_are_compared_where_there_are_some(run: Config, tmp_path: Path) -
         (folder / "metrics.json").write_text(json.dumps({"models": {"synthetic": {"nrmse": score}}, "n": 3}))
     (bad,) = [f for f in compare_runs(*folders).sections[0].findings if not f.passed]
     assert (bad.what, bad.place) == ("metrics.json", "models.synthetic.nrmse: the only value")
+    assert bad.quantity == "scores of a short training"
 
 
 def test_a_folder_without_a_run_is_refused(run: Config, tmp_path: Path) -> None:
