@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import signal
+import sys
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -26,14 +27,21 @@ def remembered_interrupts() -> Iterator[Callable[[], None]]:
         if caught.is_set():
             raise KeyboardInterrupt
 
+    def quiet(swallowed: sys.UnraisableHookArgs) -> None:
+        if not issubclass(swallowed.exc_type, KeyboardInterrupt):
+            loud(swallowed)
+
+    loud = sys.unraisablehook
     ours = (
         threading.current_thread() is threading.main_thread()
         and signal.getsignal(signal.SIGINT) is signal.default_int_handler
     )
     if ours:
         signal.signal(signal.SIGINT, remember)
+        sys.unraisablehook = quiet  # Python itself swallows, and prints, what is raised while an object goes
     try:
         yield check
     finally:
         if ours:
             signal.signal(signal.SIGINT, signal.default_int_handler)
+            sys.unraisablehook = loud

@@ -150,7 +150,7 @@ TRAININGS: Rows = {
 # (`hyco.migration.shadow`).  A good fit leaves little of losses and gradients but rounding.
 RUNS: Rows = {
     "stored values": _row("copies of the same numbers", (0, 1e-15), (0, 1e-7)),
-    "steps in a run": _row("of one step; departure points are rounded", (2.4e-16, 3e-15), (1.2e-7, 2e-6)),
+    "steps in a run": _row("of one step; departure points are rounded", (2.4e-16, 3e-15), (1.6e-7, 2e-6)),
     "network in a run": _row(FOURIER, (3e-15, 3e-14), (1.5e-6, 2e-5)),
     "fit loss in a run": _row("as different as the states", (3e-16, 3e-15), (1.4e-7, 2e-6)),
     "fit gradient in a run": _row("two ways of differentiation", (3e-15, 3e-14), (1.5e-6, 2e-5)),

@@ -218,7 +218,7 @@ def test_the_gradient_of_a_compiled_objective_is_right_in_every_call(case: Case)
         _, found = objective(native, arrays.state(initial), arrays.trajectory(targets))
         _, expected, _ = rollout_gradients(reference, initial, targets, values)
         for name, gradient in expected.items():
-            assert_equivalent(gradient, arrays.numpy(found[name]), "parameter gradient")
+            assert_equivalent(gradient, arrays.numpy(found[name]), "fit gradient")
     assert objective.traces == 1
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import signal
+import sys
 import threading
 from contextlib import suppress
 
@@ -58,3 +59,34 @@ def test_another_thread_changes_nothing() -> None:
     thread.start()
     thread.join()
     assert handlers == [signal.default_int_handler]
+
+
+class Interrupting:
+    """An object that is interrupted while it goes, where Python can raise nothing."""
+
+    def __del__(self) -> None:
+        signal.raise_signal(signal.SIGINT)
+
+
+class Failing:
+    """An object that fails while it goes, which is not ours to hide."""
+
+    def __del__(self) -> None:
+        raise ValueError("broken")
+
+
+def test_an_interrupt_that_python_itself_swallows_is_remembered_without_a_traceback(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    printed: list[str] = []
+    monkeypatch.setattr(sys, "unraisablehook", lambda told: printed.append(told.exc_type.__name__))
+    hook = sys.unraisablehook
+    with remembered_interrupts() as check:
+        things: list[object] = [Interrupting()]
+        things.clear()
+        with pytest.raises(KeyboardInterrupt):
+            check()
+        things = [Failing()]
+        things.clear()
+    assert printed == ["ValueError"]
+    assert sys.unraisablehook is hook
