@@ -49,6 +49,14 @@ def _chapter(record: Record) -> str:
         f"- taken {record['taken']}, in {record['minutes']} minutes",
         f"- {record['cells']} of {record['of_cells']} cells of the matrix, "
         f"{record['mixtures']} of {record['of_mixtures']} mixtures",
+        *(
+            [
+                "- a selection in which any two settings (of equation, dimension, kind of parameters, boundary,"
+                " surrogate, precision) and any two components in any sides occur together"
+            ]
+            if record["cells"] < record["of_cells"]
+            else []
+        ),
         f"- {compared} comparisons, **{failed or 'none'} outside the table**",
         *_worst(rows),
     ]

@@ -123,16 +123,16 @@ TRAININGS: Rows = {
     ),
     "predictions of a physical fit": _row("as different as the parameters", (6e-14, 6e-13)),
     "losses of a hybrid run": _row(
-        "each model learns from the rounding of the other", (2e-13, 2e-12), (1e-5, 1e-4)
+        "each model learns from the rounding of the other", (2e-13, 2e-12), (5e-6, 1e-4)
     ),
     "weights of a hybrid run": _row(
-        "each model learns from the rounding of the other", (2e-16, 1e-12), (1e-5, 1e-4)
+        "each model learns from the rounding of the other", (2e-16, 1e-12), (7e-7, 1e-5)
     ),
     "parameters of a hybrid run": _row(
-        "each model learns from the rounding of the other", (7e-13, 7e-12), (1e-5, 1e-4)
+        "each model learns from the rounding of the other", (7e-13, 7e-12), (3e-6, 5e-5)
     ),
     "predictions of a hybrid run": _row(
-        "each model learns from the rounding of the other", (6e-14, 6e-13), (1e-5, 1e-4)
+        "each model learns from the rounding of the other", (6e-14, 6e-13), (2e-6, 5e-5)
     ),
     "rollout": _row("8 steps of any equation", (6e-15, 6e-14), (2e-6, 2e-5)),
     "fit loss": _row("a mean of small squares", (8e-15, 8e-14), (2e-6, 2e-5)),
