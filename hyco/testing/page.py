@@ -21,6 +21,10 @@ mode, and each mixture must train as pure legacy does.
 value of the legacy result; `allowed` is what `hyco/testing/tolerances.py` allows there, with the reason.
 float32 is float32: TF32 and other reduced precision are off while comparing (`NVIDIA_TF32_OVERRIDE=0`).
 """
+SELECTION = (
+    "- selected so that any two settings of the matrix, and any two components in all four combinations of "
+    "sides, occur together"
+)
 KNOWN = {"cpu": "CPU", "cuda": "CUDA"}
 
 
@@ -49,14 +53,7 @@ def _chapter(record: Record) -> str:
         f"- taken {record['taken']}, in {record['minutes']} minutes",
         f"- {record['cells']} of {record['of_cells']} cells of the matrix, "
         f"{record['mixtures']} of {record['of_mixtures']} mixtures",
-        *(
-            [
-                "- a selection in which any two settings (of equation, dimension, kind of parameters, boundary,"
-                " surrogate, precision) and any two components in any sides occur together"
-            ]
-            if record["cells"] < record["of_cells"]
-            else []
-        ),
+        *([SELECTION] if record["cells"] < record["of_cells"] else []),
         f"- {compared} comparisons, **{failed or 'none'} outside the table**",
         *_worst(rows),
     ]
