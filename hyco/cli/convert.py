@@ -32,6 +32,8 @@ def what(context: typer.Context) -> None:
         "hyco convert checkpoint synthetic_best.pth synthetic_best.phiml",
         "hyco convert checkpoint physical_last.phiml physical_last.pth",
         "hyco convert checkpoint old/models/burgers_synthetic_model.pth surrogate.phiml --config old.yaml",
+        "hyco convert checkpoint old/physical_2d.npz physical.phiml --config old.yaml "
+        "model.physical.domain.x.resolution=32 model.physical.domain.y.resolution=32",
     )
 )
 def checkpoint(
@@ -39,6 +41,10 @@ def checkpoint(
     target: Annotated[
         Path, typer.Argument(metavar="DST", help="The file to write; its ending says of which mode.")
     ],
+    settings: Annotated[
+        list[str] | None,
+        typer.Argument(metavar="KEY=VALUE...", help="Settings of --config to change.", show_default=False),
+    ] = None,
     config: Annotated[
         str | None,
         typer.Option(
@@ -58,7 +64,8 @@ def checkpoint(
     """Convert a model's or a trainer's checkpoint, and keep the result only if it is the same."""
     from hyco.compat.checkpoints import convert_checkpoint
 
-    typer.echo("\n".join(convert_checkpoint(source, target, config=config, training=training).lines()))
+    result = convert_checkpoint(source, target, config=config, overrides=settings or (), training=training)
+    typer.echo("\n".join(result.lines()))
 
 
 @convert.command(

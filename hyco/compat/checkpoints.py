@@ -7,7 +7,7 @@ does it take its place.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from importlib import import_module
 from pathlib import Path
@@ -66,6 +66,7 @@ def convert_checkpoint(
     target: str | Path,
     *,
     config: Config | str | Path | None = None,
+    overrides: Sequence[str] = (),
     training: bool = False,
 ) -> Conversion:
     """Convert a checkpoint to that of the mode which the ending of `target` names: `.pth` or `.phiml`.
@@ -73,6 +74,8 @@ def convert_checkpoint(
     Args:
         source: a file of the other mode, or of the original HYCO-PhiFlow (`.pth`, `.npz`).
         config: what an original was trained with, an old file too, since it does not say so itself.
+        overrides: settings of that configuration to change, such as
+            `model.physical.domain.x.resolution=32` for parameters on a halved grid.
         training: of an original network, the state from which a trainer goes on, not the network alone.
 
     Raises CheckpointError when the source is damaged or is something else, and when the result is not the
@@ -88,11 +91,13 @@ def convert_checkpoint(
     side = SUFFIXES[target.suffix]
     if _is_original(source):
         if config is not None and not isinstance(config, Config):
-            config = load_config(config)
+            config = load_config(config, overrides)
         content, notes = original_content(source, config, training=training)
     else:
-        if config is not None or training:
-            raise CheckpointError(f"{source}: is hyco's own, which needs neither --config nor --training.")
+        if config is not None or overrides or training:
+            raise CheckpointError(
+                f"{source}: is hyco's own, which needs neither --config, nor settings, nor --training."
+            )
         content, notes = _read(source, side), ()
     output, unsaid = _write(content, source, target, side)
     return Conversion(source, target, content.kind, len(content.arrays), output, unsaid, notes)

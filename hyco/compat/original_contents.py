@@ -20,6 +20,7 @@ from hyco.compat.rebuilding import Content
 from hyco.config import Config
 from hyco.errors import CheckpointError
 from hyco.migration.registry import Component, resolve, use_mode
+from hyco.problem.grid import Grid
 
 Found = tuple[Content, tuple[str, ...]]
 
@@ -72,8 +73,8 @@ def _parameters(path: Path, config: Config | None, training: bool) -> Found:
         if value.shape not in ((), config.grid.resolution):
             raise CheckpointError(
                 f"{path}: {name} has one value per cell of a grid {value.shape}, but the configuration's is "
-                f"{config.grid.resolution}. HYCO-PhiFlow's downsample_factor halves the grid "
-                "of its physical model; give the resolution that this file has."
+                f"{config.grid.resolution}. HYCO-PhiFlow's downsample_factor halves the grid of its physical "
+                f"model; add {_resolution(config.grid, value.shape)} for the grid that this file has."
             )
     physical = config.model.physical
     values = in_force(found, config.equation, config.grid, physical.dt) if path.suffix == ".pth" else found
@@ -96,3 +97,9 @@ def _cut(values: Mapping[str, NDArray[Any]], found: Mapping[str, NDArray[Any]]) 
     """What HYCO-PhiFlow did to the values before it used them."""
     number = sum(int(np.sum(values[name] != found[name])) for name in values)
     return (f"{number} values were cut to what HYCO-PhiFlow let act",) if number else ()
+
+
+def _resolution(grid: Grid, shape: tuple[int, ...]) -> str:
+    """The settings that give a grid this resolution."""
+    pairs = zip(grid.axes, shape, strict=False)
+    return " ".join(f"model.physical.domain.{axis}.resolution={cells}" for axis, cells in pairs)

@@ -306,3 +306,31 @@ def test_original_parameters_are_converted(side: str, project: Project, hyco_her
     inside = (found > 0.0) & (found < found.max())
     assert inside.sum() > 100
     assert np.array_equal(found[inside], stored.numpy()[inside])
+
+
+@pytest.mark.parametrize("side", SIDES)
+def test_original_parameters_on_a_halved_grid_need_its_resolution(
+    side: str, project: Project, hyco_here: Here
+) -> None:
+    folder = ORIGINALS / "v2-burgers-2d"
+    source = folder / "models" / "burgers_physical_model_2d.npz"
+    convert = (
+        "convert",
+        "checkpoint",
+        str(source),
+        f"p{SIDES[side]}",
+        "--config",
+        str(folder / "config.yaml"),
+    )
+    failed = hyco_here(*convert)
+    halved = [f"model.physical.domain.{axis}.resolution=32" for axis in "xy"]
+    assert failed.status == 2
+    assert f"add {' '.join(halved)}" in failed.error
+    assert not Path(f"p{SIDES[side]}").exists()
+    assert hyco_here(*convert, *halved).status == 0
+    with use_mode(side):
+        model = Factory(load_config(folder / "config.yaml", halved)).physical_model()
+    model.load(Path(f"p{SIDES[side]}"))
+    value = model.arrays.numpy(model.parameters["diffusion_coeff"])
+    assert value.shape == (32, 32)
+    assert not value.any()  # that short run ended at 0; before, the model had the configuration's values
