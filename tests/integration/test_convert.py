@@ -226,7 +226,7 @@ def test_what_cannot_be_converted_is_one_line_and_leaves_nothing(surrogate: Any,
         (["swapped.phiml", "x.pth"], "Rename it to swapped.pth"),
         (["cut.pth", "x.phiml"], "cut.pth"),
         (["net.pth", "x.onnx"], "x.onnx: expected a checkpoint whose name ends in .pth or .phiml"),
-        (["net.pth", "x.phiml", "--config", "tiny.yaml"], "needs neither --config nor --training"),
+        (["net.pth", "x.phiml", "--config", "tiny.yaml"], "needs neither --config, nor settings, nor --training"),
         (["net.pth", "tiny.yaml/x.phiml"], "tiny.yaml/x.phiml: cannot be written"),
     ):
         failed = hyco_here("convert", "checkpoint", *arguments)
