@@ -39,12 +39,17 @@ class Window(NamedTuple):
 
 @dataclass(frozen=True)
 class Batch:
-    """`size` windows together: real ones first, then the `generated` ones that the other model made."""
+    """`size` windows together: real ones first, then the `generated` ones that the other model made.
+
+    `observed`, in numpy and so the same for both modes: which cells of which target frames there is something
+    to compare with, (size, time, *space); None where that is all of them.
+    """
 
     initial: State
     targets: State
     size: int
     generated: int = 0
+    observed: NDArray[np.bool_] | None = None
 
 
 @dataclass
@@ -68,17 +73,53 @@ class TrainingState:
 
 @dataclass(frozen=True)
 class Solve:
-    """When a solve of the inverse problem stops.
+    """How the inverse problem is solved, when a solve stops, and what happens when it diverges.
 
     Args:
         rel_tol: a step lowers the loss by less than this share of the loss at the start.
         abs_tol: no component of the projected gradient is larger.
         max_iterations: steps.
+        method: `L-BFGS-B`, or `adam` with steps of `learning_rate`, in units of the parameters.
+        retries: how often a solve that diverged is tried again, each time with a tenth of the step.
+        max_failures: so many solves in a row that diverged all the same stop the run.
     """
 
     abs_tol: float = 1e-9
     rel_tol: float = 1e-6
     max_iterations: int = 50
+    method: Literal["L-BFGS-B", "adam"] = "L-BFGS-B"
+    learning_rate: float = 1e-2
+    retries: int = 2
+    max_failures: int = 3
+
+
+@dataclass(frozen=True)
+class LossWeights:
+    """What a real window and a generated one count in a loss.
+
+    `proportional`: the interaction term is scaled, at the start of each phase, to the magnitude of the real one.
+    """
+
+    real: float = 1.0
+    interaction: float = 1.0
+    proportional: bool = False
+
+
+@dataclass(frozen=True)
+class Optimizer:
+    """The optimiser of a surrogate: adam (L2 decay inside the gradient), adamw (decoupled decay), or sgd."""
+
+    name: Literal["adam", "adamw", "sgd"] = "adam"
+    weight_decay: float = 0.0
+    momentum: float = 0.9
+
+
+@dataclass(frozen=True)
+class EarlyStopping:
+    """A phase ends when its loss has not fallen by `min_delta`, relatively, for `patience` epochs."""
+
+    patience: int
+    min_delta: float = 0.0
 
 
 @dataclass(frozen=True)
@@ -91,6 +132,13 @@ class Plan:
         alpha: share of the real windows that the surrogate sees per epoch of a cycle, in (0, 1].
         num_trajectories, trajectory_length: what each model generates for the other per cycle; frames,
             the initial one included.
+        interaction: whether the models learn from each other at all.
+        simultaneous: both learn from the other one as the cycle found it, not as its first half left it.
+        reversion: a model whose loss a cycle made worse by more than this share goes back to the last one that
+            was accepted; None: never.
+        points: cells, drawn anew in every cycle, that generated trajectories are compared in; None: all.
+        synthetic_weights, physical_weights: the loss weights of a cycle, counted from 1; before, in the
+            warm-up, there is only the real term.
     """
 
     warmup: int = 1
@@ -99,6 +147,12 @@ class Plan:
     alpha: float = 1.0
     num_trajectories: int = 4
     trajectory_length: int = 10
+    interaction: bool = True
+    simultaneous: bool = False
+    reversion: float | None = None
+    points: int | None = None
+    synthetic_weights: Callable[[int], LossWeights] = lambda cycle: LossWeights()
+    physical_weights: Callable[[int], LossWeights] = lambda cycle: LossWeights()
 
 
 class Arrays(ABC):
@@ -119,6 +173,10 @@ class Arrays(ABC):
     @abstractmethod
     def parameter(self, array: NDArray[Any] | float) -> Any:
         """The native parameter of a scalar or an array (*space)."""
+
+    @abstractmethod
+    def entries(self, array: NDArray[Any]) -> Any:
+        """The native tensor of an array (batch, time, *space), such as the weights of a loss."""
 
     @abstractmethod
     def place(self, tensor: Any) -> Any:
@@ -308,20 +366,36 @@ class Dataset(Component):
 
     @abstractmethod
     def batches(
-        self, size: int, *, rng: np.random.Generator | None = None, source: Source = "both"
+        self,
+        size: int,
+        *,
+        rng: np.random.Generator | None = None,
+        source: Source = "both",
+        skip: int = 0,
     ) -> Iterator[Batch]:
         """All windows of `source`, once, in batches; `rng` shuffles them (None: in order).
 
         With generated windows, `rng` also draws which share of the real ones takes part (see
-        `with_generated`).
+        `with_generated`).  The first `skip` batches are left out, without being read.
         """
 
     @abstractmethod
-    def with_generated(self, trajectories: State, *, alpha: float = 1.0) -> Dataset:
+    def with_generated(
+        self, trajectories: State, *, alpha: float = 1.0, points: NDArray[np.bool_] | None = None
+    ) -> Dataset:
         """A new dataset that has the windows of these trajectories too.
 
-        `alpha` in (0, 1] is the share of the real windows that one pass over shuffled batches uses.
+        `alpha` in (0, 1] is the share of the real windows that one pass over shuffled batches uses.  `points`,
+        (*space): the cells that generated windows are compared in; None: all.
         """
+
+    @abstractmethod
+    def with_rollout_steps(self, rollout_steps: int) -> Dataset:
+        """The same trajectories, real and generated, in windows of another length."""
+
+    @abstractmethod
+    def seen_by(self, model: Literal["physical", "synthetic"]) -> Dataset:
+        """The real trajectories as the sensors of one model see them."""
 
 
 class SyntheticTrainer(Component):
@@ -330,8 +404,18 @@ class SyntheticTrainer(Component):
     model: SyntheticModel
 
     @abstractmethod
-    def fit(self, train: Dataset, validation: Dataset | None = None, *, epochs: int) -> History:
-        """Train for `epochs` more epochs; records one entry per epoch."""
+    def fit(
+        self,
+        train: Dataset,
+        validation: Dataset | None = None,
+        *,
+        epochs: int,
+        weights: LossWeights | None = None,
+    ) -> History:
+        """Train for `epochs` more epochs; records one entry per epoch.
+
+        `weights`: of real and generated windows; None: every window counts 1.
+        """
 
     @abstractmethod
     def evaluate(self, dataset: Dataset) -> float:
@@ -372,8 +456,18 @@ class PhysicalTrainer(Component):
     model: PhysicalModel
 
     @abstractmethod
-    def fit(self, train: Dataset, validation: Dataset | None = None, *, epochs: int) -> History:
-        """Solve the inverse problem `epochs` more times, each from where the last one ended."""
+    def fit(
+        self,
+        train: Dataset,
+        validation: Dataset | None = None,
+        *,
+        epochs: int,
+        weights: LossWeights | None = None,
+    ) -> History:
+        """Solve the inverse problem `epochs` more times, each from where the last one ended.
+
+        `weights`: of real and generated windows; None: every window counts 1.
+        """
 
     @abstractmethod
     def evaluate(self, dataset: Dataset) -> float:
@@ -414,3 +508,11 @@ class HybridTrainer(Component):
     @abstractmethod
     def fit(self, train: Dataset, validation: Dataset | None = None, *, cycles: int) -> History:
         """Warm up, then alternate for `cycles` cycles; work that the trainers have done is not repeated."""
+
+    @abstractmethod
+    def state(self) -> TrainingState:
+        """What a cycle that was begun needs beside the states of the trainers: the models it found, those accepted."""
+
+    @abstractmethod
+    def restore(self, state: TrainingState) -> None:
+        """Go on from `state`; raises CheckpointError when it does not fit."""

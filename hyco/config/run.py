@@ -12,7 +12,7 @@ from hyco.config.section import Count, Folder, Index, Names, NonNegative, Positi
 from hyco.errors import did_you_mean
 
 Task = Literal["generate", "train", "evaluate"]
-TrainingMode = Literal["synthetic", "physical", "hybrid"]
+TrainingMode = Literal["synthetic", "physical", "hybrid", "all"]
 MAX_SIMULATIONS = 1_000_000
 COMPONENTS = (
     "data_manager",
@@ -56,7 +56,10 @@ def _stored_as_hdf5(name: Any) -> Any:
 
 
 class General(Section):
-    """What is run, under which name, and where its results go (`checkpoint_dir` null: in `output_dir`)."""
+    """What is run, under which name, and where its results go (`checkpoint_dir` null: in `output_dir`).
+
+    `mode` all: physical, synthetic and hybrid, one after the other, each in a folder of its own, and compared.
+    """
 
     experiment_name: Annotated[str, AfterValidator(_folder_name)]
     mode: TrainingMode

@@ -9,8 +9,10 @@ import yaml
 from numpy.typing import NDArray
 
 from hyco.config.models import Model
+from hyco.config.observations import Observations
 from hyco.config.run import Cache, Data, General, Migration
 from hyco.config.section import Section
+from hyco.config.surviving import Checkpoint, Tracking
 from hyco.config.training import Evaluation, LearnableParameter, Trainer
 from hyco.config.yaml_text import ConfigDumper
 from hyco.errors import ExpressionError
@@ -31,7 +33,10 @@ class Config(Section):
     data: Data
     cache: Cache = Cache()
     model: Model
+    observations: Observations = Observations()
     trainer: Trainer
+    checkpoint: Checkpoint = Checkpoint()
+    tracking: Tracking = Tracking()
     evaluation: Evaluation
 
     def to_yaml(self) -> str:

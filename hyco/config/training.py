@@ -8,6 +8,17 @@ from typing import Annotated, Literal
 from pydantic import AfterValidator, Field
 from pydantic_core import PydanticCustomError
 
+from hyco.config.optimisation import (
+    Adam,
+    Basis,
+    Cells,
+    Cosine,
+    Curriculum,
+    EarlyStopping,
+    LossScaling,
+    Optimizer,
+    Scheduler,
+)
 from hyco.config.section import Count, Formula, Index, NonNegative, Positive, Section, Simulations
 
 
@@ -29,45 +40,65 @@ class InputNoise(Section):
 
 
 class SyntheticTraining(Section):
-    """Gradient descent on the surrogate's rollout loss; in hybrid mode `epochs` is per cycle."""
+    """Gradient descent on the surrogate's rollout loss; in hybrid mode `epochs` is per round.
+
+    Schedules count the epochs of the whole run.  `gradient_clipping`: the greatest norm of a gradient.  `amp`:
+    the network computes in bfloat16, or on CUDA in float16; weights and losses stay in `trainer.precision`.
+    """
 
     epochs: Count = 20
     learning_rate: Positive = 1e-3
-    optimizer: Literal["adam"] = "adam"
-    scheduler: Literal["cosine", "constant"] = "cosine"
+    optimizer: Optimizer = Adam()
+    scheduler: Scheduler = Cosine()
     weight_decay: NonNegative = 0.0
+    gradient_clipping: Positive | None = None
+    early_stopping: EarlyStopping | None = None
+    curriculum: Curriculum | None = None
+    amp: Literal["bf16", "fp16"] | None = None
     input_noise: InputNoise = InputNoise()
 
 
 class LearnableParameter(Section):
-    """A parameter to recover: where the search starts, and bounds (null: those of the equation)."""
+    """A parameter to recover: where the search starts, bounds (null: those of the equation), and what is unknown.
+
+    `basis`: of a field, `cells`, or the coefficients of a few functions, `fourier` or `gaussians`.
+    """
 
     name: str
     initial_guess: Formula
     lower: float | None = None
     upper: float | None = None
+    basis: Basis = Cells()
 
 
 class Solve(Section):
-    """The optimiser of the inverse problem, and when it stops."""
+    """The optimiser of the inverse problem, and when it stops.
 
-    method: Literal["L-BFGS-B"] = "L-BFGS-B"
+    `learning_rate`: of adam, in units of the parameter.  A fit that diverges is tried again `retries` times,
+    each time with a tenth of the step; after `max_failures` fits in a row that diverged all the same, the
+    run stops.
+    """
+
+    method: Literal["L-BFGS-B", "adam"] = "L-BFGS-B"
     abs_tol: NonNegative = 1e-9
     rel_tol: NonNegative = 1e-6
     max_iterations: Count = 50
+    learning_rate: Positive | None = None
+    retries: Index = 2
+    max_failures: Count = 3
 
 
 class PhysicalTraining(Section):
     """The inverse problem; the fit uses every `window_stride`-th real window.
 
-    In hybrid training a window that the surrogate generated counts `interaction_weight`, a real one 1.
-    `smoothness` weighs the mean squared gradient of field parameters beside the loss; 0 is off.
+    `smoothness` weighs the mean squared gradient of field parameters beside the loss, `total_variation` their
+    mean absolute gradient; 0 is off.
     """
 
     epochs: Count = 1
     window_stride: Count = 1
-    interaction_weight: Positive = 1.0
     smoothness: NonNegative = 0.0
+    total_variation: NonNegative = 0.0
     learnable_parameters: Annotated[tuple[LearnableParameter, ...], Field(strict=False)] = ()
     solve: Solve = Solve()
 
@@ -75,20 +106,37 @@ class PhysicalTraining(Section):
 class Augmentation(Section):
     """What the models generate for each other in a cycle, and the share `alpha` of real windows beside it.
 
-    `trajectory_length` in frames; null: as many as the simulations have.
+    `trajectory_length` in frames; null: as many as the simulations have.  `points`: how many cells, drawn anew
+    in every cycle, generated trajectories are compared in; null: whole frames.
     """
 
     alpha: Annotated[float, Field(gt=0, le=1)] = 1.0
     num_trajectories: Count = 4
     trajectory_length: Annotated[int, Field(ge=2)] | None = None
     initial_conditions: Literal["random", "data"] = "random"
+    points: Count | None = None
+
+
+class Reversion(Section):
+    """A model whose loss a cycle made worse by more than `tolerance`, relatively, goes back to the last accepted one."""
+
+    tolerance: NonNegative = 0.1
 
 
 class HybridTraining(Section):
-    """The alternation: `warmup` rounds on data alone, then `cycles` in which the models teach each other."""
+    """The alternation: `warmup` rounds on data alone, then `cycles` in which the models teach each other.
+
+    `updates`: alternating, the physical model learns from the surrogate as the same cycle left it; or
+    simultaneous, both learn from the other one as the cycle found it.  `interaction` false: neither learns
+    from the other, the ablation.
+    """
 
     cycles: Count = 3
     warmup: Index = 1
+    interaction: bool = True
+    updates: Literal["alternating", "simultaneous"] = "alternating"
+    reversion: Reversion | None = None
+    loss_scaling: LossScaling = LossScaling()
     augmentation: Augmentation = Augmentation()
 
 

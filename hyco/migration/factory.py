@@ -10,15 +10,18 @@ import importlib
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any, Literal, TypeVar
 
 from hyco.config import Config
 from hyco.interfaces import (
     Arrays,
     DataManager,
     Dataset,
+    EarlyStopping,
     HybridTrainer,
+    LossWeights,
     Observer,
+    Optimizer,
     PhysicalModel,
     PhysicalTrainer,
     Plan,
@@ -27,6 +30,8 @@ from hyco.interfaces import (
     SyntheticModel,
     SyntheticTrainer,
 )
+from hyco.learning.bases import basis_of
+from hyco.learning.schedules import curriculum, learning_rate_schedule, ramp
 from hyco.migration.registry import Component, in_use_mode, mode_of, resolve, use_mode
 
 if TYPE_CHECKING:
@@ -90,12 +95,14 @@ class Factory:
         config: the experiment.
         observe: called with the records of all trainers.
         progress: called with (iteration, loss) during a physical solve.
+        pulse: called after every update of a surrogate; may save its state, or raise to stop.
         shadow: compares the calls of all components with the other mode's.
     """
 
     config: Config
     observe: Observer = ignore
     progress: Callable[[int, float], None] = ignore
+    pulse: Callable[[], None] = ignore
     shadow: Shadow | None = None
     _arrays: dict[Side, Arrays] = field(default_factory=dict)
 
@@ -120,7 +127,10 @@ class Factory:
         """Windows of these simulations."""
         cls = resolve(Component.DATASET)
         dataset: Dataset = cls(
-            self.adapt(manager, cls.mode), simulations, rollout_steps=self.config.trainer.rollout_steps
+            self.adapt(manager, cls.mode),
+            simulations,
+            rollout_steps=self.config.trainer.rollout_steps,
+            observations=self.config.observed(),
         )
         return self._watched(dataset)
 
@@ -157,16 +167,22 @@ class Factory:
         cls = resolve(Component.SYNTHETIC_TRAINER)
         hybrid = config.trainer.hybrid
         rounds = hybrid.warmup + hybrid.cycles if config.general.mode == "hybrid" else 1
+        stopping = settings.early_stopping
         trainer: SyntheticTrainer = cls(
             self.adapt(model, cls.mode),
             batch_size=config.trainer.batch_size,
-            total_epochs=rounds * settings.epochs,
-            learning_rate=settings.learning_rate,
-            scheduler=settings.scheduler,
-            weight_decay=settings.weight_decay,
+            schedule=learning_rate_schedule(
+                settings.learning_rate, rounds * settings.epochs, **settings.scheduler.model_dump()
+            ),
+            optimizer=Optimizer(weight_decay=settings.weight_decay, **settings.optimizer.model_dump()),
+            gradient_clipping=settings.gradient_clipping,
+            early_stopping=stopping and EarlyStopping(stopping.patience, stopping.min_delta),
+            curriculum=self._curriculum(rounds * settings.epochs),
+            amp=settings.amp,
             input_noise=settings.input_noise.scale,
             seed=config.general.seed,
             observe=self.observe,
+            pulse=self.pulse,
         )
         return self._watched(trainer)
 
@@ -178,11 +194,12 @@ class Factory:
         trainer: PhysicalTrainer = cls(
             self.adapt(model, cls.mode),
             bounds={name: config.parameter_bounds(name) for name in config.learnable},
-            solve=Solve(solve.abs_tol, solve.rel_tol, solve.max_iterations),
+            solve=Solve(**{k: v for k, v in solve.model_dump().items() if v is not None}),
             batch_size=config.trainer.batch_size,
             window_stride=settings.window_stride,
-            interaction_weight=settings.interaction_weight,
             smoothness=settings.smoothness,
+            total_variation=settings.total_variation,
+            bases={p.name: basis_of(config.grid, **p.basis.model_dump()) for p in settings.learnable_parameters},
             observe=self.observe,
             progress=self.progress,
         )
@@ -200,6 +217,12 @@ class Factory:
             alpha=augmentation.alpha,
             num_trajectories=augmentation.num_trajectories,
             trajectory_length=config.generated_length,
+            interaction=settings.interaction,
+            simultaneous=settings.updates == "simultaneous",
+            reversion=settings.reversion and settings.reversion.tolerance,
+            points=augmentation.points,
+            synthetic_weights=self._weights("synthetic"),
+            physical_weights=self._weights("physical"),
         )
         return cls(
             self.adapt(synthetic, cls.mode),
@@ -209,6 +232,25 @@ class Factory:
             seed=config.general.seed,
             observe=self.observe,
         )
+
+    def _curriculum(self, total_epochs: int) -> Callable[[int], int] | None:
+        """epoch -> frames of a window, where the configuration asks for a curriculum."""
+        settings = self.config.trainer.synthetic.curriculum
+        if settings is None:
+            return None
+        values = settings.model_dump()
+        values["end"] = values["end"] or self.config.trainer.rollout_steps
+        return curriculum(total_epochs, **values)
+
+    def _weights(self, model: Literal["physical", "synthetic"]) -> Callable[[int], LossWeights]:
+        """cycle -> loss weights."""
+        hybrid = self.config.trainer.hybrid
+        settings = getattr(hybrid.loss_scaling, model)
+        real, interaction = (
+            ramp(hybrid.cycles, weight if isinstance(weight, float) else weight.model_dump())
+            for weight in (settings.real_weight, settings.interaction_weight)
+        )
+        return lambda cycle: LossWeights(real(cycle), interaction(cycle), settings.proportional)
 
     def adapt(self, component: Any, side: Side) -> Any:
         """A component through the interface of `side`."""
