@@ -426,6 +426,11 @@ class SyntheticTrainer(Component):
     def epochs_done(self) -> int:
         """How many epochs this trainer has finished, restored ones included."""
 
+    @property
+    @abstractmethod
+    def generated_seen(self) -> int:
+        """How many generated windows the last finished epoch trained on."""
+
     @abstractmethod
     def state(self) -> TrainingState:
         """Weights, optimiser moments, best weights, epoch and history."""
@@ -477,6 +482,11 @@ class PhysicalTrainer(Component):
     @abstractmethod
     def epochs_done(self) -> int:
         """How many solves this trainer has finished, restored ones included."""
+
+    @property
+    @abstractmethod
+    def generated_seen(self) -> int:
+        """How many generated windows the last finished solve fitted."""
 
     @abstractmethod
     def state(self) -> TrainingState:

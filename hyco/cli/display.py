@@ -16,14 +16,24 @@ from rich.table import Column
 from rich.text import Text
 
 from hyco.cli.tables import show_modes, width
+from hyco.report.wording import line
 
 if TYPE_CHECKING:
+    from hyco.interfaces import Record
     from hyco.migration.factory import Choice
     from hyco.tasks import Progress
 
 LINES_PER_WORK = 10
 NARROW = 100
 SPARSE = {"simulations", "test simulations"}
+DEPTHS = {
+    "rounds": 0,
+    "surrogate epochs": 1,
+    "physical solves": 1,
+    "batches": 2,
+    "iterations": 2,
+}
+"""How deep a bar is nested: rounds (warm-up and cycles) > phase of a model > within an epoch or a solve."""
 
 
 @contextmanager
@@ -53,6 +63,7 @@ class Pace:
     began: float = field(default_factory=time.monotonic)
     done: int = 0
     changed: float = 0.0
+    total: int = 0
 
     def reach(self, done: int) -> bool:
         """Take note of what is done; whether that is more than before."""
@@ -90,6 +101,9 @@ class Headlines:
     def detail(self, work: str, text: str) -> None:
         """Nothing."""
 
+    def record(self, record: Record) -> None:
+        """Nothing."""
+
     def say(self, text: str) -> None:
         """Keep a line."""
         self.said.append(text)
@@ -97,7 +111,7 @@ class Headlines:
 
 @dataclass
 class Lines:
-    """One line per finished unit, of simulations every few."""
+    """One line per epoch, solve and cycle, and of simulations every few."""
 
     console: Console
     said: list[str] = field(default_factory=list)
@@ -108,10 +122,13 @@ class Lines:
         show_modes(rows, self.console)
 
     def update(self, work: str, done: int, total: int, text: str = "") -> None:
-        """A line, when something was finished."""
-        pace = self.paces.setdefault(work, Pace(done))
-        step = -(-total // LINES_PER_WORK) if work in SPARSE else 1
-        if pace.reach(done) and (done == total or done % step == 0):
+        """A line, when simulations were finished; training is told record by record."""
+        pace = self.paces.get(work)
+        if pace is None or done < pace.done:
+            pace = self.paces[work] = Pace(done)
+        pace.total = total
+        step = -(-total // LINES_PER_WORK)
+        if pace.reach(done) and work in SPARSE and (done == total or done % step == 0):
             said = f": {text}" if text else ""
             times = _times(pace, total, done == total)
             self.console.print(f"{work} {done}/{total}{said} ({times})", soft_wrap=True)
@@ -119,13 +136,21 @@ class Lines:
     def detail(self, work: str, text: str) -> None:
         """Nothing: lines are for what is finished."""
 
+    def record(self, record: Record) -> None:
+        """The record in a line, and the time left of the whole training where that can be told."""
+        works = [w for w in DEPTHS if w in self.paces]
+        pace = self.paces[works[0]] if works else None
+        left = pace.left(pace.total) if pace is not None else None
+        rest = "" if left is None else f", {_clock(left)} left"
+        self.console.print(f"{line(record)}{rest}", soft_wrap=True)
+
     def say(self, text: str) -> None:
         """Keep a line for the end."""
         self.said.append(text)
 
 
 class Terminal:
-    """One bar per kind of work."""
+    """One bar per kind of work, nested as the work is."""
 
     def __init__(self, console: Console) -> None:
         self.console = console
@@ -151,8 +176,12 @@ class Terminal:
     def update(self, work: str, done: int, total: int, text: str = "") -> None:
         """Move a bar, which is made when its work is first heard of."""
         if work not in self._tasks:
-            self._tasks[work] = self.bars.add_task(work, total=total, text="", pace=Pace(done))
+            depth = DEPTHS.get(work, 0)
+            label = "  " * (depth - 1) + "└ " * (depth > 0) + work
+            self._tasks[work] = self.bars.add_task(label, total=total, text="", pace=Pace(done))
         task = self.bars.tasks[self._tasks[work]]
+        if done < task.fields["pace"].done:  # the next phase, epoch or solve begins
+            self.bars.reset(task.id, total=total, pace=Pace(done))
         task.fields["pace"].reach(done)
         self.bars.update(task.id, completed=done, total=total)
         if text:
@@ -162,6 +191,12 @@ class Terminal:
         """Show what goes on beside the bar of its work."""
         if work in self._tasks:
             self.bars.update(self._tasks[work], text=text)
+
+    def record(self, record: Record) -> None:
+        """What the bars cannot say stays above them: what went wrong, and how a cycle ended."""
+        unusual = record.get("status") == "diverged" or record.get("stopped_early") or record.get("reverted")
+        if record["kind"] == "cycle" or unusual:
+            self.console.print(line(record), soft_wrap=True)
 
     def say(self, text: str) -> None:
         """Keep a line for when the bars are gone."""

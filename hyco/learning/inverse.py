@@ -1,4 +1,4 @@
-"""The inverse problem: SciPy's L-BFGS-B over the parameters of a physical model, the same for both modes.
+"""The inverse problem: L-BFGS-B or Adam over the parameters of a physical model, the same for both modes.
 
 A mode brings the objective: parameters in, loss and gradients out.
 """
@@ -14,17 +14,20 @@ from numpy.typing import NDArray
 from scipy.optimize import minimize
 
 from hyco.interfaces import Solve
+from hyco.learning.descent import Descent, descend
 
 Values = Mapping[str, NDArray[np.float64]]
 Objective = Callable[[Values], tuple[float, Values]]
+Vector = NDArray[np.float64]
 
 
 @dataclass(frozen=True)
 class Solution:
     """Where a fit ended.
 
-    `status` is converged, stopped (at max_iterations, or by a failed line search), or diverged;
-    `non_finite` counts the evaluations that were not finite.
+    `status` is converged, stopped (at max_iterations, by a failed line search, or at the end of its reach), or
+    diverged; `non_finite` counts the evaluations that were not finite, and `best_evaluation`, from 0, tells which
+    one `values` and `loss` are of.
     """
 
     values: dict[str, NDArray[np.float64]]
@@ -35,6 +38,7 @@ class Solution:
     non_finite: int
     status: str
     message: str
+    best_evaluation: int = 0
 
 
 def solve_inverse_problem(
@@ -43,36 +47,80 @@ def solve_inverse_problem(
     bounds: Mapping[str, tuple[float, float]],
     solve: Solve,
     progress: Callable[[int, float], None] | None = None,
+    *,
+    reach: float = 1.0,
 ) -> Solution:
     """Minimise `objective` from `initial` within `bounds`, in float64.
 
     The best finite point that was evaluated is what comes back, so a line search that fails costs nothing.
-    A point where the objective is not finite counts as a very bad one, from which the line search backs off;
-    a fit that met such points and found nothing better than `initial` is `diverged`, and `initial` comes
-    back.  Source: Byrd, Lu, Nocedal, Zhu (1995).
+    A point where the objective is not finite counts as a very bad one, from which the line search backs off,
+    and at which Adam ends; a fit that met such points and found nothing better than `initial` is `diverged`, and
+    `initial` comes back.
+
+    `reach` below 1 makes smaller steps: L-BFGS-B moves no unknown further than this share of its admissible range,
+    of max(|initial|, 1) where that is infinite; Adam takes this share of its learning rate.
+    Source: Byrd, Lu, Nocedal, Zhu (1995).
     """
     packing = _Packing(initial)
     watch = _Watch(objective, packing)
     limits = [bounds[name] for name in initial for _ in range(initial[name].size)]
-    start = np.clip(packing.pack(initial), [low for low, _ in limits], [high for _, high in limits])
+    lower, upper = np.array(limits, dtype=np.float64).T
+    start = np.clip(packing.pack(initial), lower, upper)
     first = watch.begin(start)
     if not isfinite(first):
         values = {name: np.array(v, dtype=np.float64) for name, v in initial.items()}
-        return Solution(values, first, first, 0, 1, 1, "diverged", "the objective is not finite at the start")
+        why = f"{watch.culprit} is not finite at the start"
+        return Solution(values, first, first, 0, 1, 1, "diverged", why)
     iteration = 0
 
-    def callback(intermediate_result: object) -> None:
+    def callback(intermediate_result: object = None) -> None:
         nonlocal iteration
         iteration += 1
         if progress is not None:
             progress(iteration, watch.best_loss)
 
+    method = _adam if solve.method == "adam" else _quasi_newton
+    end = method(watch, start, lower, upper, solve, reach, callback)
+    status, message = "converged" if end.converged else "stopped", end.message
+    if watch.non_finite > 0 and not watch.best_loss < first:
+        status, message = "diverged", (
+            f"{watch.culprit} was not finite at {watch.non_finite} of {watch.evaluations} points, "
+            "and none was better than the start"
+        )
+    return Solution(
+        packing.unpack(watch.best),
+        first,
+        watch.best_loss,
+        end.iterations,
+        watch.evaluations,
+        watch.non_finite,
+        status,
+        message,
+        watch.best_evaluation,
+    )
+
+
+def _quasi_newton(
+    watch: _Watch,
+    start: Vector,
+    lower: Vector,
+    upper: Vector,
+    solve: Solve,
+    reach: float,
+    callback: Callable[[object], None],
+) -> Descent:
+    """SciPy's L-BFGS-B; what `reach` allows is a box around the start."""
+    least, greatest = lower, upper
+    if reach < 1.0:
+        span = upper - lower
+        span = reach * np.where(np.isfinite(span), span, np.maximum(np.abs(start), 1.0))
+        least, greatest = np.maximum(lower, start - span), np.minimum(upper, start + span)
     result = minimize(
         watch,
         start,
         jac=True,
         method="L-BFGS-B",
-        bounds=limits,
+        bounds=list(zip(least, greatest, strict=True)),
         callback=callback,
         options={
             "ftol": solve.rel_tol,
@@ -80,17 +128,33 @@ def solve_inverse_problem(
             "maxiter": solve.max_iterations,
         },
     )
-    diverged = watch.non_finite > 0 and not watch.best_loss < first
-    status = "diverged" if diverged else "converged" if result.success else "stopped"
-    return Solution(
-        packing.unpack(watch.best),
-        first,
-        watch.best_loss,
-        int(result.nit),
-        watch.evaluations,
-        watch.non_finite,
-        status,
-        str(result.message),
+    edge = ((watch.best <= least) & (least > lower)) | ((watch.best >= greatest) & (greatest < upper))
+    if result.success and np.any(edge):
+        return Descent(int(result.nit), False, f"at the end of its reach, {reach:g} of what is admissible")
+    return Descent(int(result.nit), bool(result.success), str(result.message))
+
+
+def _adam(
+    watch: _Watch,
+    start: Vector,
+    lower: Vector,
+    upper: Vector,
+    solve: Solve,
+    reach: float,
+    callback: Callable[[], None],
+) -> Descent:
+    """Adam on losses in units of the first one, so that its eps means the same for every problem."""
+    return descend(
+        watch.evaluate,
+        start,
+        (watch.best_loss / watch.scale, watch.first_gradient / watch.scale),
+        lower,
+        upper,
+        learning_rate=reach * solve.learning_rate,
+        gradient_tolerance=solve.abs_tol / watch.scale,
+        loss_tolerance=solve.rel_tol,
+        max_iterations=solve.max_iterations,
+        callback=callback,
     )
 
 
@@ -100,10 +164,10 @@ class _Packing:
     def __init__(self, example: Values) -> None:
         self.shapes = {name: v.shape for name, v in example.items()}
 
-    def pack(self, values: Values) -> NDArray[np.float64]:
+    def pack(self, values: Values) -> Vector:
         return np.concatenate([np.asarray(values[n], dtype=np.float64).ravel() for n in self.shapes])
 
-    def unpack(self, vector: NDArray[np.float64]) -> dict[str, NDArray[np.float64]]:
+    def unpack(self, vector: Vector) -> dict[str, NDArray[np.float64]]:
         values, start = {}, 0
         for name, shape in self.shapes.items():
             size = int(np.prod(shape))
@@ -113,7 +177,7 @@ class _Packing:
 
 
 class _Watch:
-    """The objective as SciPy calls it: counts, remembers the best point, and stays finite.
+    """The objective as an optimiser calls it: counts, and remembers the best point.
 
     SciPy compares a decrease with max(loss, 1), so losses are given to it in units of the first one.
     """
@@ -122,26 +186,41 @@ class _Watch:
         self.objective = objective
         self.packing = packing
         self.evaluations = 0
+        self.best_evaluation = 0
         self.best_loss = inf
-        self.best: NDArray[np.float64] = np.empty(0)
+        self.best: Vector = np.empty(0)
+        self.first_gradient: Vector = np.empty(0)
         self.non_finite = 0
+        self.culprit = ""
         self.scale = 1.0
 
-    def begin(self, start: NDArray[np.float64]) -> float:
+    def begin(self, start: Vector) -> float:
         """The loss at the start, which becomes the unit; infinite when it is not finite."""
-        self(start)
+        _, self.first_gradient = self.evaluate(start)
         if isfinite(self.best_loss) and self.best_loss > 0.0:
             self.scale = self.best_loss
         return self.best_loss
 
-    def __call__(self, vector: NDArray[np.float64]) -> tuple[float, NDArray[np.float64]]:
+    def evaluate(self, vector: Vector) -> tuple[float, Vector]:
+        """Loss and gradient in units of the first loss, finite or not."""
         self.evaluations += 1
         loss, gradients = self.objective(self.packing.unpack(vector))
         gradient = self.packing.pack(gradients)
-        if not isfinite(loss) or not np.all(np.isfinite(gradient)):
+        strange = [f"the gradient by {n}" for n, g in gradients.items() if not np.all(np.isfinite(g))]
+        if not isfinite(loss):
+            strange = ["the loss"]
+        if strange:
             self.non_finite += 1
+            self.culprit = strange[0]
+        elif loss < self.best_loss:
+            self.best_loss, self.best, self.best_evaluation = loss, vector.copy(), self.evaluations - 1
+        return loss / self.scale, gradient / self.scale
+
+    def __call__(self, vector: Vector) -> tuple[float, Vector]:
+        """`evaluate`, but a very bad loss where it is not finite, from which a line search backs off."""
+        before = self.non_finite
+        loss, gradient = self.evaluate(vector)
+        if self.non_finite > before:
             reference = self.best_loss if isfinite(self.best_loss) else 1.0
             return 1e3 * (1.0 + abs(reference) / self.scale), np.zeros_like(vector)
-        if loss < self.best_loss:
-            self.best_loss, self.best = loss, vector.copy()
-        return loss / self.scale, gradient / self.scale
+        return loss, gradient

@@ -4,16 +4,19 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
+from functools import lru_cache, partial
+from typing import Any, Literal
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch.utils.data import Dataset as TorchDataset
 
 from hyco import interfaces
-from hyco.errors import DataError
 from hyco.interfaces import Batch, DataManager, Source, Window
 from hyco.legacy.checkpoints import SUFFIX
 from hyco.migration.registry import register
+from hyco.problem.observations import EVERYTHING, Observations, Sensors
 from hyco.problem.windows import Windows
 
 
@@ -22,28 +25,35 @@ class Dataset(interfaces.Dataset, TorchDataset[Window]):
     """Windows of the given simulations, read through a legacy DataManager when they are asked for.
 
     A window's tensors have dims (field, *space) and (field, time, *space); a batch's begin with `batch`.
-    Raises DataError for a simulation shorter than a window.
+    `observations`: what each model is shown of the simulations (`seen_by`); None: everything.  Raises
+    DataError for a simulation shorter than a window, and when a model is shown no window at all.
     """
 
     mode = "legacy"
     suffix = SUFFIX
 
-    def __init__(self, manager: DataManager, simulations: Sequence[int], *, rollout_steps: int) -> None:
+    def __init__(
+        self,
+        manager: DataManager,
+        simulations: Sequence[int],
+        *,
+        rollout_steps: int,
+        observations: Observations | None = None,
+    ) -> None:
         self.manager = manager
         self.simulations = tuple(simulations)
         self.rollout_steps = rollout_steps
+        self.observations = observations or Observations()
         self.grid = manager.grid
         self.layout = manager.layout
         self.arrays = manager.arrays
         self._generated: torch.Tensor | None = None
+        self._sensors = EVERYTHING
         frames = tuple(manager.frames(s) for s in self.simulations)
-        for simulation, count in zip(self.simulations, frames, strict=True):
-            if count < rollout_steps:
-                raise DataError(
-                    f"a window of {rollout_steps} frames needs trajectories of at least {rollout_steps}; "
-                    f"simulation {simulation} has {count}. Lower trainer.rollout_steps or regenerate."
-                )
-        self._windows = Windows(frames, rollout_steps, resident=manager.resident(self.simulations))
+        resident = manager.resident(self.simulations)
+        self._windows = Windows(frames, rollout_steps, resident=resident).check(self.simulations)
+        # kept apart from what the manager holds, and shared by all datasets that are made from this one
+        self._disturbed = lru_cache(resident)(partial(_disturbed, manager, self.observations.seed))
 
     def __len__(self) -> int:
         return len(self._windows)
@@ -62,22 +72,60 @@ class Dataset(interfaces.Dataset, TorchDataset[Window]):
         initial = torch.stack([w.initial for w in windows])
         targets = torch.stack([w.targets for w in windows])
         generated = sum(i >= self._windows.real_count for i in indices)
-        return Batch(initial, targets, len(windows), generated)
+        observed = self._windows.observed_targets(indices, self.grid.resolution)
+        return Batch(initial, targets, len(windows), generated, observed)
 
     def batches(
-        self, size: int, *, rng: np.random.Generator | None = None, source: Source = "both"
+        self,
+        size: int,
+        *,
+        rng: np.random.Generator | None = None,
+        source: Source = "both",
+        skip: int = 0,
     ) -> Iterator[Batch]:
-        return map(self.get_batch, self._windows.batches(size, rng, source))
+        return map(self.get_batch, self._windows.batches(size, rng, source, skip))
 
-    def with_generated(self, trajectories: torch.Tensor, *, alpha: float = 1.0) -> Dataset:
-        extended = Dataset(self.manager, self.simulations, rollout_steps=self.rollout_steps)
-        extended._generated = self.arrays.place(trajectories.detach())
+    def with_generated(
+        self, trajectories: torch.Tensor, *, alpha: float = 1.0, points: NDArray[np.bool_] | None = None
+    ) -> Dataset:
         frames = (int(trajectories.shape[2]),) * int(trajectories.shape[0])
-        extended._windows = replace(self._windows, generated=frames, alpha=alpha)
-        return extended
+        return self._with(
+            _generated=self.arrays.place(trajectories.detach()),
+            _windows=replace(self._windows, generated=frames, alpha=alpha, points=points),
+        )
+
+    def with_rollout_steps(self, rollout_steps: int) -> Dataset:
+        windows = replace(self._windows, rollout_steps=rollout_steps).check(self.simulations)
+        return self._with(rollout_steps=rollout_steps, _windows=windows)
+
+    def seen_by(self, model: Literal["physical", "synthetic"]) -> Dataset:
+        sensors = self.observations.of(model)
+        windows = replace(
+            self._windows,
+            observed=sensors.times and tuple(map(sensors.times, self._windows.real)),
+            first_only=self.observations.first_only,
+            space=sensors.space,
+        )
+        return self._with(_sensors=sensors, _windows=windows.check(self.simulations))
+
+    def _with(self, **changes: Any) -> Dataset:
+        """A new dataset, of this class itself, which differs in these attributes."""
+        made = Dataset.__new__(Dataset)
+        vars(made).update({**vars(self), **changes})
+        return made
 
     def _trajectory(self, number: int) -> torch.Tensor:
-        if number < len(self.simulations):
-            return self.manager.load(self.simulations[number])[0]
-        assert self._generated is not None
-        return self._generated[number - len(self.simulations)]
+        if number >= len(self.simulations):
+            assert self._generated is not None
+            return self._generated[number - len(self.simulations)]
+        simulation = self.simulations[number]
+        noisy = self._sensors.noise
+        frames = self._disturbed(simulation, self._sensors) if noisy else self.manager.load(simulation)
+        return frames[0]
+
+
+def _disturbed(manager: DataManager, seed: int, simulation: int, sensors: Sensors) -> torch.Tensor:
+    """One trajectory, as a batch of one, with the noise of these sensors."""
+    clean = manager.arrays.numpy(manager.load(simulation))[0]
+    noisy = sensors.disturbed(clean, manager.layout, seed, simulation)
+    return manager.arrays.trajectory(noisy[np.newaxis])

@@ -29,6 +29,12 @@ class NativeArrays(Arrays):
     def parameter(self, array: NDArray[Any] | float) -> torch.Tensor:
         return self.compute.place(torch.as_tensor(np.asarray(array)))
 
+    def entries(self, array: NDArray[Any]) -> torch.Tensor:
+        rank = len(self.layout.axes) + 2
+        if array.ndim != rank:
+            raise ValueError(f"expected {rank} dims, (batch, time, *space), got shape {array.shape}")
+        return self.compute.place(torch.as_tensor(np.ascontiguousarray(array)))
+
     def place(self, tensor: torch.Tensor) -> torch.Tensor:
         return self.compute.place(tensor)
 

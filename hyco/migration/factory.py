@@ -199,7 +199,9 @@ class Factory:
             window_stride=settings.window_stride,
             smoothness=settings.smoothness,
             total_variation=settings.total_variation,
-            bases={p.name: basis_of(config.grid, **p.basis.model_dump()) for p in settings.learnable_parameters},
+            bases={
+                p.name: basis_of(config.grid, **p.basis.model_dump()) for p in settings.learnable_parameters
+            },
             observe=self.observe,
             progress=self.progress,
         )

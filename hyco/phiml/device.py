@@ -108,6 +108,24 @@ def frozen(network: Any) -> Iterator[None]:
             parameter.requires_grad_(True)
 
 
+@contextmanager
+def as_traced(module: Any) -> Iterator[None]:
+    """Inside, TorchScript runs a trace as it was recorded.
+
+    Otherwise it watches the first calls and optimises what comes after: the same arguments then give results
+    that differ by rounding from one call to the next, so that a run which was resumed would not repeat one
+    which was not.  On the CPU the optimisation gains nothing.
+
+    `module`: that of PhiML's backend, which brings PyTorch along; nothing happens for another backend.
+    """
+    switch = getattr(getattr(module, "torch", None), "jit", None)
+    if switch is None:
+        yield
+        return
+    with switch.optimized_execution(False):
+        yield
+
+
 class Compiled:
     """A function of named tensors, compiled by PhiML when it first sees arguments of a shape.
 
@@ -171,10 +189,12 @@ class Compiled:
         PhiML keeps a list of what it is tracing, from which it does not take a function that raised (1.16.1),
         and compiles nothing more while the list is not empty.
         """
-        traced = getattr(sys.modules[type(self.compute.library).__module__], "CURRENT_JIT_CALLS", [])
+        module = sys.modules[type(self.compute.library).__module__]
+        traced = getattr(module, "CURRENT_JIT_CALLS", [])
         before = len(traced)
         try:
-            return jit(*args)
+            with as_traced(module):
+                return jit(*args)
         except BaseException:
             del traced[before:]
             self._jits = {pattern: known for pattern, known in self._jits.items() if known is not jit}

@@ -34,6 +34,9 @@ class NativeArrays(Arrays):
         array = np.asarray(array)
         return self.wrap(array, *(self.layout.axes if array.ndim else ()))
 
+    def entries(self, array: NDArray[Any]) -> Tensor:
+        return self.wrap(np.asarray(array), "batch", "time", *self.layout.axes)
+
     def place(self, tensor: Tensor) -> Tensor:
         """Also brings the dims into one order, so that a compiled function sees one shape, not several."""
         tensor = self.compute.place(tensor)

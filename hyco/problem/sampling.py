@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from hyco.problem.grid import Grid
 
-PURPOSES = ("simulations", "weights", "batches", "cooperation", "noise")
+PURPOSES = ("simulations", "weights", "batches", "cooperation", "noise", "observations")
 
 
 def stream(seed: int, purpose: str, *index: int) -> np.random.Generator:
@@ -69,6 +69,13 @@ def with_noise(
     rms = np.sqrt(np.mean(chosen**2, axis=(0, *range(2, noisy.ndim)), keepdims=True))
     noisy[:, list(components)] = chosen + scale * rms * rng.standard_normal(chosen.shape)
     return noisy
+
+
+def random_cells(grid: Grid, count: int, rng: np.random.Generator) -> NDArray[np.bool_]:
+    """`count` different cells of a grid, all equally likely, as a mask (*space); all cells when there are no more."""
+    mask = np.zeros(prod(grid.resolution), dtype=bool)
+    mask[rng.choice(mask.size, min(count, mask.size), replace=False)] = True
+    return mask.reshape(grid.resolution)
 
 
 def initial_weights(

@@ -1,7 +1,7 @@
 """Which frames of which trajectory make a sample, and in which order samples are seen.
 
 Windows are numbered: first the real ones, simulation by simulation and by start, then the generated ones
-in the same way.  Orders are drawn here, in numpy, so that
+in the same way.  Orders are drawn here, in numpy, and so is what of a window is observed, so that
 both modes see the same windows in the same batches.
 """
 
@@ -17,6 +17,9 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 
+from hyco.errors import DataError
+from hyco.problem.observations import Mask, window_starts
+
 Indices = NDArray[np.int64]
 
 
@@ -25,7 +28,7 @@ def window_count(frames: int, rollout_steps: int) -> int:
     return max(0, frames - rollout_steps + 1)
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Windows:
     """The windows of real trajectories of `real` frames each, and of generated ones of `generated` frames.
 
@@ -36,6 +39,11 @@ class Windows:
         alpha: share of the real windows that one shuffled pass uses, in (0, 1].
         resident: how many real trajectories fit into memory at once; a shuffled pass visits them in
             groups of that size, so that each is loaded once.
+        observed: which frames of each real trajectory are observed; None: all.  A real window begins at an
+            observed frame, and another one of its frames is observed.
+        first_only: real windows begin at frame 0 alone.
+        space: the observed cells, (*space), of real windows; None: all.
+        points: the same of generated windows, all of whose frames are observed.
     """
 
     real: tuple[int, ...]
@@ -43,11 +51,26 @@ class Windows:
     generated: tuple[int, ...] = ()
     alpha: float = 1.0
     resident: int = 1 << 30
+    observed: tuple[Mask, ...] | None = None
+    first_only: bool = False
+    space: Mask | None = None
+    points: Mask | None = None
+
+    @cached_property
+    def _starts(self) -> list[Sequence[int]]:
+        """First frames of the windows of each trajectory."""
+        counts = [window_count(frames, self.rollout_steps) for frames in self.real + self.generated]
+        starts: list[Sequence[int]] = [range(count) for count in counts]
+        if self.observed is not None or self.first_only:
+            masks = self.observed or tuple(np.ones(frames, dtype=bool) for frames in self.real)
+            starts[: len(self.real)] = [
+                window_starts(mask, self.rollout_steps, first_only=self.first_only) for mask in masks
+            ]
+        return starts
 
     @cached_property
     def _ends(self) -> list[int]:
-        frames = self.real + self.generated
-        return list(accumulate(window_count(f, self.rollout_steps) for f in frames))
+        return list(accumulate(len(starts) for starts in self._starts))
 
     def __len__(self) -> int:
         return self._ends[-1] if self._ends else 0
@@ -55,12 +78,34 @@ class Windows:
     @cached_property
     def real_count(self) -> int:
         """Number of real windows."""
-        return sum(window_count(f, self.rollout_steps) for f in self.real)
+        return sum(len(starts) for starts in self._starts[: len(self.real)])
 
     @property
     def generated_count(self) -> int:
         """Number of generated windows."""
         return len(self) - self.real_count
+
+    def check(self, simulations: Sequence[int]) -> Windows:
+        """These windows; `simulations`: the numbers of the real trajectories, for messages.
+
+        Raises DataError for a real trajectory that is shorter than a window, and when there are real
+        trajectories but no window of them can be used.
+        """
+        for simulation, count in zip(simulations, self.real, strict=True):
+            if count < self.rollout_steps:
+                raise DataError(
+                    f"a window of {self.rollout_steps} frames needs trajectories of at least "
+                    f"{self.rollout_steps}; simulation {simulation} has {count}. Lower trainer.rollout_steps or "
+                    "regenerate."
+                )
+        if simulations and not self.real_count:
+            begin = "the first frame" if self.first_only else "an observed frame"
+            raise DataError(
+                f"no window of {self.rollout_steps} frames that begins at {begin} has another observed frame, "
+                f"in {len(simulations)} simulations of {min(self.real)} to {max(self.real)} frames. Observe "
+                "more frames (observations.time), or change trainer.rollout_steps."
+            )
+        return self
 
     def locate(self, index: int) -> tuple[int, int]:
         """(trajectory, first frame) of a window; generated trajectories are numbered after the real ones."""
@@ -68,17 +113,36 @@ class Windows:
             raise IndexError(f"window {index} of {len(self)}")
         trajectory = bisect_right(self._ends, index)
         before = self._ends[trajectory - 1] if trajectory else 0
-        return trajectory, index - before
+        return trajectory, self._starts[trajectory][index - before]
+
+    def observed_targets(self, indices: Sequence[int], resolution: tuple[int, ...]) -> Mask | None:
+        """Which cells of which target frames of these windows are observed, (window, time, *space); None: all."""
+        if self.observed is None and self.space is None and self.points is None:
+            return None
+        made = np.ones((len(indices), self.rollout_steps - 1, *resolution), dtype=bool)
+        for window, index in zip(made, indices, strict=True):
+            trajectory, start = self.locate(index)
+            is_real = trajectory < len(self.real)
+            if is_real and self.observed is not None:
+                window[~self.observed[trajectory][start + 1 : start + self.rollout_steps]] = False
+            cells = self.space if is_real else self.points
+            if cells is not None:
+                window &= cells
+        return None if made.all() else made
 
     def batches(
         self,
         size: int,
         rng: np.random.Generator | None = None,
         source: Literal["both", "real", "generated"] = "both",
+        skip: int = 0,
     ) -> Iterator[Sequence[int]]:
-        """Window numbers of each batch: all in order, or shuffled by `rng`; the last may be smaller."""
+        """Window numbers of each batch: all in order, or shuffled by `rng`; the last may be smaller.
+
+        The first `skip` batches are left out.
+        """
         order = self._in_order(source) if rng is None else self._shuffled(rng, source)
-        for first in range(0, len(order), size):
+        for first in range(skip * size, len(order), size):
             chunk = order[first : first + size]
             generated = chunk >= self.real_count
             yield np.concatenate([chunk[~generated], chunk[generated]]).tolist()

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Protocol
 
+from hyco.interfaces import Record
 from hyco.migration.factory import Choice
 
 FILE_ONLY = {"file_only": True}
@@ -23,6 +24,9 @@ class Progress(Protocol):
     def detail(self, work: str, text: str) -> None:
         """What is going on within the current unit of `work`."""
 
+    def record(self, record: Record) -> None:
+        """A line of the history: an epoch, a solve or a cycle is done."""
+
     def say(self, text: str) -> None:
         """A line for the user."""
 
@@ -37,6 +41,9 @@ class Silent:
         """Nothing."""
 
     def detail(self, work: str, text: str) -> None:
+        """Nothing."""
+
+    def record(self, record: Record) -> None:
         """Nothing."""
 
     def say(self, text: str) -> None:

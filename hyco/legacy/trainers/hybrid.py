@@ -6,14 +6,24 @@ from typing import Literal
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 
 from hyco import interfaces
-from hyco.interfaces import Dataset, History, Observer, PhysicalTrainer, Plan, SyntheticTrainer
+from hyco.interfaces import (
+    Dataset,
+    History,
+    Observer,
+    PhysicalTrainer,
+    Plan,
+    SyntheticTrainer,
+    TrainingState,
+)
 from hyco.learning.cooperation import Generator, cooperate
+from hyco.learning.memory import Memory, Weights, teaching
 from hyco.learning.training import ignore
 from hyco.legacy.checkpoints import SUFFIX
 from hyco.migration.registry import register
-from hyco.problem.sampling import stream
+from hyco.problem.sampling import random_cells, stream
 
 
 @register("hybrid_trainer", "default", "legacy")
@@ -47,13 +57,19 @@ class HybridTrainer(interfaces.HybridTrainer):
         self._random = initial_conditions == "random"
         self._seed = seed
         self._observe = observe
+        self._memory = Memory()
 
     def fit(self, train: Dataset, validation: Dataset | None = None, *, cycles: int) -> History:
+        observed = train.seen_by("physical")
+
         def states(cycle: int, count: int) -> torch.Tensor:
             rng = stream(self._seed, "cooperation", cycle)
-            return self._initial_conditions(train, count, rng)
+            return self._initial_conditions(observed, count, rng)
 
-        generator = Generator(states, self._roll_out_physical, self._roll_out_synthetic)
+        def points(cycle: int, count: int) -> NDArray[np.bool_]:
+            return random_cells(train.grid, count, stream(self._seed, "cooperation", cycle, 1))
+
+        generator = Generator(states, self._roll_out_physical, self._roll_out_synthetic, points)
         return cooperate(
             self.synthetic,
             self.physical,
@@ -62,8 +78,15 @@ class HybridTrainer(interfaces.HybridTrainer):
             generator,
             self.plan,
             cycles=cycles,
+            memory=self._memory,
             observe=self._observe,
         )
+
+    def state(self) -> TrainingState:
+        return self._memory.state()
+
+    def restore(self, state: TrainingState) -> None:
+        self._memory.restore(state)
 
     def _initial_conditions(self, train: Dataset, count: int, rng: np.random.Generator) -> torch.Tensor:
         if self._random:
@@ -76,7 +99,8 @@ class HybridTrainer(interfaces.HybridTrainer):
         return self.physical.model.rollout(states, steps)
 
     @torch.no_grad()
-    def _roll_out_synthetic(self, states: torch.Tensor, steps: int) -> torch.Tensor:
+    def _roll_out_synthetic(self, states: torch.Tensor, steps: int, weights: Weights | None) -> torch.Tensor:
         model = self.synthetic.model
         model.training(False)
-        return model.rollout(states, steps)
+        with teaching(model, weights):
+            return model.rollout(states, steps)

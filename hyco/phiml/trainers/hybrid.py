@@ -5,17 +5,27 @@ from __future__ import annotations
 from typing import Literal, cast
 
 import numpy as np
+from numpy.typing import NDArray
 from phiml.math import Tensor
 
 from hyco import interfaces
-from hyco.interfaces import Dataset, History, Observer, PhysicalTrainer, Plan, SyntheticTrainer
+from hyco.interfaces import (
+    Dataset,
+    History,
+    Observer,
+    PhysicalTrainer,
+    Plan,
+    SyntheticTrainer,
+    TrainingState,
+)
 from hyco.learning.cooperation import Generator, cooperate
+from hyco.learning.memory import Memory, Weights, teaching
 from hyco.learning.training import ignore
 from hyco.migration.registry import register
 from hyco.phiml.checkpoints import SUFFIX
 from hyco.phiml.device import frozen
 from hyco.phiml.tensors import NativeArrays
-from hyco.problem.sampling import stream
+from hyco.problem.sampling import random_cells, stream
 
 
 @register("hybrid_trainer", "default", "phiml")
@@ -49,13 +59,19 @@ class HybridTrainer(interfaces.HybridTrainer):
         self._random = initial_conditions == "random"
         self._seed = seed
         self._observe = observe
+        self._memory = Memory()
 
     def fit(self, train: Dataset, validation: Dataset | None = None, *, cycles: int) -> History:
+        observed = train.seen_by("physical")
+
         def states(cycle: int, count: int) -> Tensor:
             rng = stream(self._seed, "cooperation", cycle)
-            return self._initial_conditions(train, count, rng)
+            return self._initial_conditions(observed, count, rng)
 
-        generator = Generator(states, self._roll_out_physical, self._roll_out_synthetic)
+        def points(cycle: int, count: int) -> NDArray[np.bool_]:
+            return random_cells(train.grid, count, stream(self._seed, "cooperation", cycle, 1))
+
+        generator = Generator(states, self._roll_out_physical, self._roll_out_synthetic, points)
         return cooperate(
             self.synthetic,
             self.physical,
@@ -64,8 +80,15 @@ class HybridTrainer(interfaces.HybridTrainer):
             generator,
             self.plan,
             cycles=cycles,
+            memory=self._memory,
             observe=self._observe,
         )
+
+    def state(self) -> TrainingState:
+        return self._memory.state()
+
+    def restore(self, state: TrainingState) -> None:
+        self._memory.restore(state)
 
     def _initial_conditions(self, train: Dataset, count: int, rng: np.random.Generator) -> Tensor:
         if self._random:
@@ -77,8 +100,8 @@ class HybridTrainer(interfaces.HybridTrainer):
         model = self.physical.model
         return cast(NativeArrays, model.arrays).compute.detached(model.rollout(states, steps))
 
-    def _roll_out_synthetic(self, states: Tensor, steps: int) -> Tensor:
+    def _roll_out_synthetic(self, states: Tensor, steps: int, weights: Weights | None) -> Tensor:
         model = self.synthetic.model
         model.training(False)
-        with frozen(model.network):
+        with teaching(model, weights), frozen(model.network):
             return model.rollout(states, steps)
