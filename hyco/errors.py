@@ -71,3 +71,12 @@ class Interrupted(HycoError):
     def __init__(self, message: str, *, resumable: bool = False) -> None:
         super().__init__(message)
         self.resumable = resumable
+
+
+class Stopped(Interrupted):
+    """A scheduler or a time limit stopped the run; it is to be started again, which the status says.
+
+    75 is EX_TEMPFAIL of sysexits.h.
+    """
+
+    exit_status = 75

@@ -44,9 +44,7 @@ class FakeDataset:
         generated = sum(i >= self.windows.real_count for i in indices)
         return Batch(np.array(indices), np.array(indices), len(indices), generated)
 
-    def batches(
-        self, size: int, *, rng: Any = None, source: Any = "both", skip: int = 0
-    ) -> Iterator[Batch]:
+    def batches(self, size: int, *, rng: Any = None, source: Any = "both", skip: int = 0) -> Iterator[Batch]:
         """Batches in the order of the real thing."""
         return map(self.get_batch, islice(self.windows.batches(size, rng, source), skip, None))
 

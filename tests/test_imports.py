@@ -28,6 +28,7 @@ STORAGE = INTERFACES | {"hyco.interfaces"}
 LEARNING = STORAGE | {"hyco.storage"}
 SHARED = LEARNING | {"hyco.learning", "hyco.report"}
 SIDE = SHARED | {"hyco.migration.registry"}
+TRACKING = LEARNING | {"hyco.report"}
 TASKS = SHARED | {"hyco.migration"}
 
 
@@ -59,7 +60,8 @@ ARROWS = {
     "hyco.migration": Arrow(STORAGE, lazily=frozenset({"hyco.compat"})),
     "hyco.migration.shadow": Arrow(LEARNING | {"hyco.migration", "hyco.testing"}),
     "hyco.migration.registry": Arrow(frozenset({"hyco.errors"}), others=NOTHING),
-    "hyco.tasks": Arrow(TASKS),
+    "hyco.tracking": Arrow(TRACKING),
+    "hyco.tasks": Arrow(TASKS | {"hyco.tracking"}),
     "hyco.comparison": Arrow(TASKS | {"hyco.tasks", "hyco.testing"}),
     "hyco.cli": Arrow(TASKS | {"hyco.tasks", "hyco.comparison"}, lazily=frozenset({"hyco.compat"})),
     "hyco.legacy": Arrow(SIDE, frameworks=frozenset({"torch"})),

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import shlex
 import sys
+import time
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated, Any, NoReturn
@@ -12,7 +13,9 @@ from typing import Annotated, Any, NoReturn
 import typer
 
 from hyco.cli import compare as comparing
+from hyco.cli import watch as watching
 from hyco.cli.convert import convert
+from hyco.cli.json_lines import OPTION
 from hyco.cli.outcome import exit_status
 from hyco.cli.parts import Debug
 from hyco.cli.parts import examples as _examples
@@ -29,6 +32,7 @@ app = _app(
 )
 app.add_typer(convert, name="convert")
 app.command(epilog=_examples(*comparing.EXAMPLES))(comparing.compare)
+app.command(epilog=_examples(*watching.EXAMPLES))(watching.watch)
 historic = _app()
 
 ConfigName = Annotated[
@@ -44,15 +48,29 @@ Overrides = Annotated[
     ),
 ]
 Resume = Annotated[bool, typer.Option("--resume", help="Go on with the training in the output folder.")]
+Force = Annotated[
+    bool, typer.Option("--force", help="Resume although settings that change results are others.")
+]
+Limit = Annotated[
+    str | None,
+    typer.Option(
+        "--time-limit",
+        metavar="TIME",
+        help="Stop before it is over, with the state saved: 23h50m, 90m, 3600, 1:30:00.",
+        show_default=False,
+    ),
+]
 Quiet = Annotated[
     bool, typer.Option("--quiet", "-q", help="Show only warnings, errors, and the headlines at the end.")
 ]
+JsonLogs = Annotated[bool, typer.Option(OPTION, help="Write one JSON object per line on stderr.")]
 
 
 def main(arguments: Sequence[str] | None = None) -> NoReturn:
     """Run the command line `hyco ARGUMENTS`; raises SystemExit with its status.
 
-    0: done.  1: a failure at run time.  2: bad input.  130: interrupted.
+    0: done.  1: a failure at run time.  2: bad input.  75: stopped by a scheduler or a time limit, to be
+    resumed.  130: interrupted.
     """
     module = Path(sys.argv[0]).name == "__main__.py"
     _run(app, "python -m hyco" if module else "hyco", arguments)
@@ -71,6 +89,7 @@ def _run(commands: typer.Typer, program: str, arguments: Sequence[str] | None) -
             lambda: commands(given, standalone_mode=False, prog_name=program),
             typed=typed,
             debug="--debug" in given,
+            json=OPTION in given,
         )
     )
 
@@ -96,25 +115,34 @@ def root(
         "hyco run burgers trainer.synthetic.epochs=2 general.output_dir=results/short",
         "hyco run burgers migration.mode=legacy trainer.precision=float64",
         "hyco run experiments/mine.yaml --resume",
+        "hyco run experiments/mine.yaml --resume --time-limit 23h50m",
     )
 )
 def run(
     config: ConfigName,
     overrides: Overrides = None,
     resume: Resume = False,
+    force: Force = False,
+    time_limit: Limit = None,
     quiet: Quiet = False,
+    json_logs: JsonLogs = False,
     debug: Debug = False,
 ) -> None:
     """Do the tasks of an experiment: generate data, train, evaluate, as general.tasks says."""
-    _work("run", config, overrides, quiet=quiet, debug=debug, resume=resume)
+    options = {"resume": resume, "force": force}
+    _work("run", config, overrides, time_limit, quiet=quiet, json=json_logs, debug=debug, **options)
 
 
 @app.command(epilog=_examples("hyco generate burgers", "hyco generate burgers data.num_simulations=20"))
 def generate(
-    config: ConfigName, overrides: Overrides = None, quiet: Quiet = False, debug: Debug = False
+    config: ConfigName,
+    overrides: Overrides = None,
+    quiet: Quiet = False,
+    json_logs: JsonLogs = False,
+    debug: Debug = False,
 ) -> None:
     """Simulate the observations that are not there yet."""
-    _work("generate", config, overrides, quiet=quiet, debug=debug)
+    _work("generate", config, overrides, quiet=quiet, json=json_logs, debug=debug)
 
 
 @app.command(
@@ -128,19 +156,27 @@ def train(
     config: ConfigName,
     overrides: Overrides = None,
     resume: Resume = False,
+    force: Force = False,
+    time_limit: Limit = None,
     quiet: Quiet = False,
+    json_logs: JsonLogs = False,
     debug: Debug = False,
 ) -> None:
     """Train on simulations that are there."""
-    _work("train", config, overrides, quiet=quiet, debug=debug, resume=resume)
+    options = {"resume": resume, "force": force}
+    _work("train", config, overrides, time_limit, quiet=quiet, json=json_logs, debug=debug, **options)
 
 
 @app.command(epilog=_examples("hyco evaluate burgers", "hyco evaluate burgers evaluation.horizon=40"))
 def evaluate(
-    config: ConfigName, overrides: Overrides = None, quiet: Quiet = False, debug: Debug = False
+    config: ConfigName,
+    overrides: Overrides = None,
+    quiet: Quiet = False,
+    json_logs: JsonLogs = False,
+    debug: Debug = False,
 ) -> None:
     """Judge the best checkpoints on unseen simulations, and write the report."""
-    _work("evaluate", config, overrides, quiet=quiet, debug=debug)
+    _work("evaluate", config, overrides, quiet=quiet, json=json_logs, debug=debug)
 
 
 @app.command(
@@ -199,30 +235,49 @@ def run_py(
         Path | None, typer.Option("--config-path", metavar="DIR", help="The folder of the YAML file.")
     ] = None,
     resume: Resume = False,
+    force: Force = False,
+    time_limit: Limit = None,
     quiet: Quiet = False,
+    json_logs: JsonLogs = False,
     debug: Debug = False,
 ) -> None:
     """Do the tasks of an experiment: the historic spelling of `hyco run`."""
     config = config_name
     if config_path is not None:
         config = str(config_path / f"{config_name.removesuffix('.yaml')}.yaml")
-    _work("run", config, overrides, quiet=quiet, debug=debug, resume=resume)
+    options = {"resume": resume, "force": force}
+    _work("run", config, overrides, time_limit, quiet=quiet, json=json_logs, debug=debug, **options)
 
 
 def _work(
-    task: str, config: str, overrides: Sequence[str] | None, *, quiet: bool, debug: bool, **options: Any
+    task: str,
+    config: str,
+    overrides: Sequence[str] | None,
+    time_limit: str | None = None,
+    *,
+    quiet: bool,
+    json: bool,
+    debug: bool,
+    **options: Any,
 ) -> None:
     """Do a task of `hyco.tasks` and show how it goes."""
     from hyco.cli.display import display
     from hyco.cli.logs import shown_logs
     from hyco.errors import Interrupted
 
+    began = time.monotonic()
     # Threads of GNU OpenMP spin while they wait; beside another busy process that slows torch many times.
     os.environ.setdefault("GOMP_SPINCOUNT", "10000")
     try:
-        with display(quiet=quiet) as (progress, console), shown_logs(console, quiet=quiet, debug=debug):
+        with (
+            display(quiet=quiet, json=json) as (progress, console),
+            shown_logs(console, quiet=quiet, debug=debug, json=json),
+        ):
             from hyco import tasks
+            from hyco.tasks.limits import TimeLimit, parse_duration
 
+            if time_limit is not None:
+                options["time_limit"] = TimeLimit(parse_duration(time_limit), time_limit, began)
             getattr(tasks, task)(config, overrides or (), progress=progress, **options)
     except KeyboardInterrupt:
         raise Interrupted("interrupted before the work began; nothing was changed") from None

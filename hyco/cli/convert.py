@@ -30,7 +30,7 @@ def what(context: typer.Context) -> None:
 @convert.command(
     epilog=examples(
         "hyco convert checkpoint synthetic_best.pth synthetic_best.phiml",
-        "hyco convert checkpoint physical_last.phiml physical_last.pth",
+        "hyco convert checkpoint last-000012/physical.phiml last-000012/physical.pth",
         "hyco convert checkpoint old/models/burgers_synthetic_model.pth surrogate.phiml --config old.yaml",
         "hyco convert checkpoint old/physical_2d.npz physical.phiml --config old.yaml "
         "model.physical.domain.x.resolution=32 model.physical.domain.y.resolution=32",

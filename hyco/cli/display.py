@@ -15,6 +15,7 @@ from rich.progress import Progress as Bars
 from rich.table import Column
 from rich.text import Text
 
+from hyco.cli.json_lines import JsonLines
 from hyco.cli.tables import show_modes, width
 from hyco.report.wording import line
 
@@ -37,11 +38,16 @@ DEPTHS = {
 
 
 @contextmanager
-def display(*, quiet: bool) -> Iterator[tuple[Progress, Console]]:
-    """The progress of a task, and the console that other lines must go through meanwhile."""
+def display(*, quiet: bool, json: bool = False) -> Iterator[tuple[Progress, Console]]:
+    """The progress of a task, and the console that other lines must go through meanwhile.
+
+    With `json` every line on stderr is an object, and nothing is written to the console.
+    """
     console = Console(stderr=True, highlight=False, width=width(sys.stderr))
-    shown: Terminal | Lines | Headlines
-    if quiet:
+    shown: Terminal | Lines | Headlines | JsonLines
+    if json:
+        shown = JsonLines(quiet)
+    elif quiet:
         shown = Headlines()
     elif sys.stderr.isatty() and not console.is_dumb_terminal:
         shown = Terminal(console)

@@ -7,31 +7,35 @@ import os
 import sys
 import warnings
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 
 from rich.console import Console
 from rich.text import Text
+
+from hyco.cli.json_lines import JsonHandler, foreign_logs
 
 PREFIXES = ((logging.ERROR, "error: ", "red"), (logging.WARNING, "warning: ", "yellow"))
 PHIML = "Φ-ML"
 
 
 @contextmanager
-def shown_logs(console: Console, *, quiet: bool, debug: bool) -> Iterator[None]:
+def shown_logs(console: Console, *, quiet: bool, debug: bool, json: bool = False) -> Iterator[None]:
     """Inside, log lines of hyco go to `console`: with `debug` all, with `quiet` warnings and errors.
 
+    With `json` they are written as JSON lines instead, and so is what other packages log as a warning.
     Warnings of other packages are left out, unless `debug` or Python's own switches ask for them.
     """
     logger, phiml = logging.getLogger("hyco"), logging.getLogger(PHIML)
     level, raising = logger.level, logging.raiseExceptions
-    handler = ConsoleHandler(console)
+    handler = JsonHandler() if json else ConsoleHandler(console)
+    handler.addFilter(lambda record: not getattr(record, "file_only", False))
     handler.setLevel(logging.WARNING if quiet else logging.NOTSET)
     logger.setLevel(logging.DEBUG if debug else logging.INFO)
     logger.addHandler(handler)
     logging.raiseExceptions = debug  # a log.txt on a full disk must not print tracebacks
     phiml.addFilter(_take_over)
     try:
-        with warnings.catch_warnings():
+        with warnings.catch_warnings(), foreign_logs() if json else nullcontext():
             if not (debug or sys.warnoptions):
                 warnings.simplefilter("ignore")
                 os.environ.setdefault("PYTHONWARNINGS", "ignore")  # of the workers that load data
@@ -49,7 +53,6 @@ class ConsoleHandler(logging.Handler):
     def __init__(self, console: Console) -> None:
         super().__init__()
         self.console = console
-        self.addFilter(lambda record: not getattr(record, "file_only", False))
 
     def emit(self, record: logging.LogRecord) -> None:
         """Print a record, with its level when that is a warning or worse."""

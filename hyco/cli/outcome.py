@@ -10,6 +10,7 @@ from typing import Any
 
 import typer
 
+from hyco.cli.json_lines import write_error
 from hyco.errors import HycoError, InputError, Interrupted
 
 # The class of all usage errors: newer versions of typer bring their own click, and export this child alone.
@@ -28,18 +29,22 @@ CORRECTABLE = {
 }
 
 
-def exit_status(action: Callable[[], Any], *, typed: str, debug: bool) -> int:
+def exit_status(action: Callable[[], Any], *, typed: str, debug: bool, json: bool = False) -> int:
     """Do `action`, explain an error in one line (with `debug`, after its traceback), and give the status.
 
-    `typed` is the command as the user wrote it.
+    `typed` is the command as the user wrote it; with `json` the line is a JSON object.
     """
     try:
         result = action()
     except Exception as error:
+        status, line = verdict(error, typed)
+        text = " ".join(line.split())
+        if json:
+            write_error(error, status, text, debug=debug)
+            return status
         if debug:
             traceback.print_exception(error)
-        status, line = verdict(error, typed)
-        print(f"hyco: {' '.join(line.split())}", file=sys.stderr, flush=True)
+        print(f"hyco: {text}", file=sys.stderr, flush=True)
         return status
     return result if isinstance(result, int) else 0
 

@@ -39,6 +39,7 @@ def show_modes(rows: Sequence[Choice], console: Console | None = None) -> None:
 def show_next(step: Step | None, config: str, overrides: Sequence[str], checkpoints: Path) -> None:
     """What to move next, how to prove it, and how to put it in force; short lines for the terminal."""
     from hyco.migration.road import conversion
+    from hyco.storage.generations import Generations
 
     if step is None:
         print(f"{config}: every component is phiml; nothing is left to move.")
@@ -46,8 +47,10 @@ def show_next(step: Step | None, config: str, overrides: Sequence[str], checkpoi
     print(f"next: {step.component} (step {step.number} of {step.of})")
     print(f"prove it: {step.command(config, overrides)}")
     print(f"put it in force: {step.block}")
-    if step.checkpoint is not None:
-        print(f"for a run that goes on: {conversion(checkpoints / step.checkpoint, 'phiml')}")
+    newest = Generations(checkpoints).paths()[:1]
+    if step.checkpoint is not None and (newest or "{last}" not in step.checkpoint):
+        path = checkpoints / step.checkpoint.format(last=newest[0].name if newest else "")
+        print(f"for a run that goes on: {conversion(path, 'phiml')}")
 
 
 def show_configs(configs: Mapping[str, Path]) -> None:

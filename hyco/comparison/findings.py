@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from hyco.migration.shadow.recorder import Part
-from hyco.report.evaluation import strict_json
+from hyco.report.summary import strict_json
 from hyco.testing.compare import Mismatch, measure
 from hyco.testing.tolerances import TOLERANCES, Tolerance
 

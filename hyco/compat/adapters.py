@@ -8,8 +8,9 @@ component itself.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import torch
@@ -18,7 +19,7 @@ from phiml.backend.torch._torch_backend import register_module_call
 
 from hyco import interfaces
 from hyco.compat.tensors import to_phiml, to_torch
-from hyco.interfaces import Arrays, Batch, History, Side, Source, State, TrainingState, Window
+from hyco.interfaces import Arrays, Batch, History, LossWeights, Side, Source, State, TrainingState, Window
 from hyco.problem.fields import FieldLayout
 
 ArraysOf = Callable[[Side], Arrays]
@@ -49,7 +50,7 @@ class Border:
     def batch(self, batch: Batch, side: Side) -> Batch:
         """A batch as `side` has it."""
         initial, targets = self.state(batch.initial, side), self.trajectory(batch.targets, side)
-        return Batch(initial, targets, batch.size, batch.generated)
+        return replace(batch, initial=initial, targets=targets)
 
     def _parameter(self, value: Any, side: Side) -> Any:
         scalar = (value.ndim if isinstance(value, torch.Tensor) else value.rank) == 0
@@ -227,14 +228,30 @@ class DatasetAdapter(Adapter, interfaces.Dataset):
         return self.border.batch(self.inner.get_batch(indices), self.mode)
 
     def batches(
-        self, size: int, *, rng: np.random.Generator | None = None, source: Source = "both"
+        self,
+        size: int,
+        *,
+        rng: np.random.Generator | None = None,
+        source: Source = "both",
+        skip: int = 0,
     ) -> Iterator[Batch]:
-        for batch in self.inner.batches(size, rng=rng, source=source):
+        for batch in self.inner.batches(size, rng=rng, source=source, skip=skip):
             yield self.border.batch(batch, self.mode)
 
-    def with_generated(self, trajectories: State, *, alpha: float = 1.0) -> interfaces.Dataset:
-        taught = self.inner.with_generated(self.border.trajectory(trajectories, self._inside), alpha=alpha)
-        return DatasetAdapter(taught, self.mode, self._arrays)
+    def with_generated(
+        self, trajectories: State, *, alpha: float = 1.0, points: NDArray[np.bool_] | None = None
+    ) -> interfaces.Dataset:
+        inside = self.border.trajectory(trajectories, self._inside)
+        return self._around(self.inner.with_generated(inside, alpha=alpha, points=points))
+
+    def with_rollout_steps(self, rollout_steps: int) -> interfaces.Dataset:
+        return self._around(self.inner.with_rollout_steps(rollout_steps))
+
+    def seen_by(self, model: Literal["physical", "synthetic"]) -> interfaces.Dataset:
+        return self._around(self.inner.seen_by(model))
+
+    def _around(self, inner: interfaces.Dataset) -> interfaces.Dataset:
+        return DatasetAdapter(inner, self.mode, self._arrays)
 
 
 class TrainerAdapter(Adapter):
@@ -245,10 +262,15 @@ class TrainerAdapter(Adapter):
         self.model = adapt(inner.model, side, arrays)
 
     def fit(
-        self, train: interfaces.Dataset, validation: interfaces.Dataset | None = None, *, epochs: int
+        self,
+        train: interfaces.Dataset,
+        validation: interfaces.Dataset | None = None,
+        *,
+        epochs: int,
+        weights: LossWeights | None = None,
     ) -> History:
         judge = None if validation is None else self._inward(validation)
-        return self.inner.fit(self._inward(train), judge, epochs=epochs)
+        return self.inner.fit(self._inward(train), judge, epochs=epochs, weights=weights)
 
     def evaluate(self, dataset: interfaces.Dataset) -> float:
         return self.inner.evaluate(self._inward(dataset))
@@ -256,6 +278,10 @@ class TrainerAdapter(Adapter):
     @property
     def epochs_done(self) -> int:
         return self.inner.epochs_done
+
+    @property
+    def generated_seen(self) -> int:
+        return self.inner.generated_seen
 
     def use_best(self) -> None:
         self.inner.use_best()

@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 
 from hyco.errors import CheckpointError, ConfigError
 from hyco.interfaces import Side
+from hyco.learning.bases import basis_of
 from hyco.learning.checkpoints import under
 from hyco.learning.descriptions import description_in, grid_of, layout_of
 from hyco.migration.registry import resolve, use_mode
@@ -82,7 +83,7 @@ def compare_outputs(content: Content, path: Path, side: Side, other: Side) -> Di
         raise CheckpointError(
             f"{path}: its model cannot be built from what it says ({type(error).__name__}: {error})."
         ) from error
-    check_same(path, content.arrays, _read(candidate, path, side, family, values))
+    check_same(path, content.arrays, _read(candidate, path, side, family, content, values))
     if family.model == "synthetic_model":
         reference.assign(values)
     initial = _initial(reference, family)
@@ -129,7 +130,7 @@ def _model(side: Side, family: _Family, description: Mapping[str, Any], values: 
     return cls(grid, description["dt"], values, boundaries=boundaries, substeps=substeps, **compute)
 
 
-def _read(model: Any, path: Path, side: Side, family: _Family, values: Named) -> Named:
+def _read(model: Any, path: Path, side: Side, family: _Family, content: Content, values: Named) -> Named:
     """What a model or its trainer holds after it has read the file."""
     if not family.trainer:
         model.load(path)
@@ -138,8 +139,11 @@ def _read(model: Any, path: Path, side: Side, family: _Family, values: Named) ->
         return {name: model.arrays.numpy(p) for name, p in model.parameters.items()}
     with use_mode(side):
         cls = resolve(family.trainer)
-    physical = family.model == "physical_model"
-    trainer = cls(model, bounds={n: model.bounds(n) for n in values}) if physical else cls(model)
+    if family.model == "physical_model":
+        bases = {n: basis_of(model.grid, **of) for n, of in content.facts.get("bases", {}).items()}
+        trainer = cls(model, bounds={n: model.bounds(n) for n in values}, bases=bases)
+    else:
+        trainer = cls(model)
     trainer.load(path)
     return dict(trainer.state().arrays)
 

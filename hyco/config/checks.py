@@ -19,14 +19,19 @@ CHECKS: tuple[Callable[[Config], None], ...] = (
     physics_checks.true_parameters_are_admissible,
     physics_checks.bounds_are_admissible,
     physics_checks.guesses_are_admissible,
+    physics_checks.bases_fit,
+    physics_checks.solve_has_its_keys,
     plan_checks.simulations_exist,
     plan_checks.simulations_stand_once,
     plan_checks.training_is_apart,
     plan_checks.tasks_have_simulations,
     plan_checks.windows_fit,
     plan_checks.generated_windows_fit,
+    plan_checks.observations_leave_windows,
     plan_checks.evaluation_fits,
     plan_checks.network_fits_grid,
+    plan_checks.curriculum_grows,
+    plan_checks.amp_lowers_something,
 )
 
 

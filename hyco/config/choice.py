@@ -1,4 +1,4 @@
-"""A setting that is a name, or a block that begins with that name: `adam`, or `{name: sgd, momentum: 0.9}`."""
+"""A setting that is a name, or a block with that name: `adam`, or `{name: sgd, momentum: 0.9}`."""
 
 from __future__ import annotations
 
@@ -11,14 +11,17 @@ from hyco.config.section import Section
 from hyco.errors import did_you_mean
 
 
-def chosen(sections: Mapping[str, type[Section]], key: str) -> Callable[[Any], Any]:
+def chosen(
+    sections: Mapping[str, type[Section]], key: str, *, optional: bool = False
+) -> Callable[[Any], Any]:
     """A validator: the section of that name, made from a name alone or from a block with `key: name`.
 
     A key that the chosen section does not know is refused, so that no setting is without an effect.
+    Without a name the first section is meant; null means it too, or with `optional` that there is none.
     """
 
     def validate(value: Any) -> Any:
-        if isinstance(value, Section):
+        if isinstance(value, Section) or (optional and value is None):
             return value
         block = {key: value} if isinstance(value, str) else {} if value is None else value
         if not isinstance(block, Mapping):
@@ -28,7 +31,7 @@ def chosen(sections: Mapping[str, type[Section]], key: str) -> Callable[[Any], A
                 {"key": key, "value": repr(value)},
             )
         name = block.get(key, next(iter(sections)))
-        if name not in sections:
+        if not isinstance(name, str) or name not in sections:
             raise PydanticCustomError(
                 "choice",
                 "unknown {key} {name}. {hint}",

@@ -34,7 +34,7 @@ class Everywhere(Section):
 
 
 class Range(Section):
-    """A box: the cells whose centres lie within these shares of each axis; an axis not given is observed whole."""
+    """A box: cells whose centres lie within these shares of each axis; an axis not given is observed whole."""
 
     mask: Literal["range"] = "range"
     x: Interval = (0.0, 1.0)
@@ -57,7 +57,7 @@ class RandomPoints(Section):
 
 
 class FromFile(Section):
-    """Cells that a file names: `.npy`, one value per cell, 0 or 1; or `.csv`, one point per line, in its columns x, y, z."""
+    """Cells that a file names: `.npy`, one 0 or 1 per cell; or `.csv`, one point per line in columns x, y, z."""
 
     mask: Literal["file"] = "file"
     path: Folder

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from math import inf
 from typing import Annotated, Any, Literal
 
 from pydantic import BeforeValidator, Field, SerializeAsAny
@@ -13,7 +14,6 @@ from hyco.config.section import Count, NonNegative, Positive, Section
 
 Fraction = Annotated[float, Field(gt=0, lt=1)]
 Frames = Annotated[int, Field(ge=2)]
-Strategy = Literal["linear", "power", "step"]
 
 
 class Adam(Section):
@@ -67,7 +67,7 @@ class Exponential(Section):
 
 
 class OneCycle(Section):
-    """Up from `start` times the learning rate to it, in the first `peak` of the run; then down to `final` times it."""
+    """Up from `start` times the learning rate to it in the first `peak` of the run, then down to `final`."""
 
     name: Literal["one-cycle"] = "one-cycle"
     peak: Fraction = 0.3
@@ -97,18 +97,41 @@ Scheduler = Annotated[
 ]
 
 
-class Curriculum(Section):
-    """How many frames the surrogate's training windows have, from `start` to `end` over the epochs of the run.
+class LinearCurriculum(Section):
+    """How many frames the surrogate's windows have: from `start` to `end`, in equal parts over the run.
 
-    `end` null: `trainer.rollout_steps`.  linear: in equal parts; power: share ** exponent; step: by one frame
-    after every `every` epochs.
+    `end` null: `trainer.rollout_steps`.
     """
 
+    strategy: Literal["linear"] = "linear"
     start: Frames = 2
     end: Frames | None = None
-    strategy: Strategy = "linear"
+
+
+class PowerCurriculum(Section):
+    """The same by a power of the share of the run: share ** exponent."""
+
+    strategy: Literal["power"] = "power"
+    start: Frames = 2
+    end: Frames | None = None
     exponent: Positive = 2.0
+
+
+class StepCurriculum(Section):
+    """One frame more after every `every` epochs, until there are `end`."""
+
+    strategy: Literal["step"] = "step"
+    start: Frames = 2
+    end: Frames | None = None
     every: Count = 1
+
+
+CURRICULA: dict[str, type[Section]] = {
+    "linear": LinearCurriculum,
+    "power": PowerCurriculum,
+    "step": StepCurriculum,
+}
+Curriculum = Annotated[SerializeAsAny[Any], BeforeValidator(chosen(CURRICULA, "strategy", optional=True))]
 
 
 class EarlyStopping(Section):
@@ -118,31 +141,53 @@ class EarlyStopping(Section):
     min_delta: NonNegative = 0.0
 
 
-class Ramp(Section):
-    """A weight that goes from `start` to `end` over the cycles.
+class LinearRamp(Section):
+    """A weight that goes from `start` to `end` over the cycles, in equal parts."""
 
-    linear: in equal parts; power: share ** exponent; step: `end` from the middle on.
-    """
-
+    strategy: Literal["linear"] = "linear"
     start: NonNegative
     end: NonNegative
-    strategy: Strategy = "linear"
+
+
+class PowerRamp(Section):
+    """The same by a power of the share of the cycles: share ** exponent."""
+
+    strategy: Literal["power"] = "power"
+    start: NonNegative
+    end: NonNegative
     exponent: Positive = 2.0
 
 
+class StepRamp(Section):
+    """A weight that is `start` in the first half of the cycles, and `end` from there on."""
+
+    strategy: Literal["step"] = "step"
+    start: NonNegative
+    end: NonNegative
+
+
+RAMPS: dict[str, type[Section]] = {"linear": LinearRamp, "power": PowerRamp, "step": StepRamp}
+
+
 def _number_or_ramp(value: Any) -> Any:
-    if isinstance(value, bool) or not isinstance(value, (int, float, Mapping, Ramp)):
-        raise PydanticCustomError("weight", "expected a number, or a block of start, end and strategy")
-    return value
+    if isinstance(value, Mapping | Section):
+        return chosen(RAMPS, "strategy")(value)
+    if isinstance(value, bool) or not isinstance(value, (int, float)) or not 0 <= value < inf:
+        raise PydanticCustomError(
+            "weight",
+            "expected a number from 0, or a block of start, end and strategy; got {got}",
+            {"got": repr(value)},
+        )
+    return float(value)
 
 
-Weight = Annotated[NonNegative | Ramp, BeforeValidator(_number_or_ramp)]
+Weight = Annotated[SerializeAsAny[Any], BeforeValidator(_number_or_ramp)]
 
 
 class ModelWeights(Section):
     """What a real and a generated window count in the loss of one model.
 
-    `proportional`: the interaction term is scaled, at the start of each phase, to the magnitude of the real one.
+    `proportional`: at the start of each phase the interaction term is scaled to the size of the real one.
     """
 
     real_weight: Weight = 1.0

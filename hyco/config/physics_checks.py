@@ -121,6 +121,38 @@ def guesses_are_admissible(config: Config) -> None:
             )
 
 
+def bases_fit(config: Config) -> None:
+    """What is unknown of a parameter is of a kind that it can be: no basis for a number, none finer than the grid."""
+    for i, p in enumerate(config.trainer.physical.learnable_parameters):
+        path = f"{_LEARNABLE}.{i}.basis"
+        if p.basis.name == "cells":
+            continue
+        if config.model.physical.parameters[p.name].type == "scalar":
+            raise ConfigError(
+                f"{path}: {p.name} is a scalar, one number, which has no basis {p.basis.name!r}. Leave the basis "
+                f"out, or make it a field: {_PHYSICAL}.parameters.{p.name}.type."
+            )
+        key = {"fourier": "modes", "gaussians": "count"}[p.basis.name]
+        number = getattr(p.basis, key)
+        needed = 2 * number + 1 if key == "modes" else number
+        axis, cells = min(zip(config.grid.axes, config.grid.resolution, strict=True), key=lambda a: a[1])
+        if needed > cells:
+            raise ConfigError(
+                f"{path}.{key}: {number} make {needed} functions along each axis, and {axis} has {cells} cells. "
+                f"Use at most {(cells - 1) // 2 if key == 'modes' else cells}, or a finer grid."
+            )
+
+
+def solve_has_its_keys(config: Config) -> None:
+    """A learning rate is Adam's alone."""
+    solve = config.trainer.physical.solve
+    if solve.learning_rate is not None and solve.method != "adam":
+        raise ConfigError(
+            f"trainer.physical.solve.learning_rate: {solve.method} finds the lengths of its steps by itself. "
+            "Remove it, or set trainer.physical.solve.method to adam."
+        )
+
+
 def _known(name: str, known: Iterable[str], path: str, kind: str) -> None:
     options = list(known)
     if name not in options:

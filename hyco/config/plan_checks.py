@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from itertools import pairwise
+from typing import Literal
 
-from hyco.config.schema import Config
+from hyco.config.schema import Config, sensors_path
 from hyco.errors import ConfigError
+from hyco.problem.observations import Observations, window_starts
 
 _AUGMENTATION = "trainer.hybrid.augmentation"
+_CURRICULUM = "trainer.synthetic.curriculum"
 
 
 def components_only_in_hybrid(config: Config) -> None:
@@ -66,23 +70,75 @@ def tasks_have_simulations(config: Config) -> None:
 
 
 def windows_fit(config: Config) -> None:
-    """A window of `rollout_steps` frames fits into a trajectory."""
-    window, frames = config.trainer.rollout_steps, config.data.trajectory_length
-    if window > frames:
-        raise ConfigError(
-            f"trainer.rollout_steps: a window of {window} frames needs trajectories of at least {window}; "
-            f"data.trajectory_length is {frames}. Lower the one or raise the other."
-        )
+    """Windows fit into a trajectory."""
+    frames = config.data.trajectory_length
+    for path, window in _windows(config).items():
+        if window > frames:
+            raise ConfigError(
+                f"{path}: a window of {window} frames needs trajectories of at least {window}; "
+                f"data.trajectory_length is {frames}. Lower the one or raise the other."
+            )
 
 
 def generated_windows_fit(config: Config) -> None:
     """A generated trajectory has at least one window: otherwise the models would teach each other nothing."""
-    window, frames = config.trainer.rollout_steps, config.generated_length
-    if frames < window:
-        raise ConfigError(
-            f"{_AUGMENTATION}.trajectory_length: generated trajectories of {frames} frames hold no window of "
-            f"trainer.rollout_steps = {window} frames. Set it to {window} or more."
+    frames = config.generated_length
+    for path, window in _windows(config).items():
+        if frames < window:
+            raise ConfigError(
+                f"{_AUGMENTATION}.trajectory_length: generated trajectories of {frames} frames hold no "
+                f"window of {path} = {window} frames. Set it to {window} or more."
+            )
+
+
+def observations_leave_windows(config: Config) -> None:
+    """Every model that is trained is shown windows: an observed start, and something to compare with."""
+    observed = config.observed()
+    if observed is None:
+        return
+    steps, curriculum = config.trainer.rollout_steps, config.trainer.synthetic.curriculum
+    if config.general.mode != "synthetic":
+        _check_windows(config, observed, "physical", {steps: "trainer.rollout_steps"})
+    if config.general.mode != "physical":
+        lengths = {steps: "trainer.rollout_steps"}
+        if curriculum is not None:
+            ends = curriculum.start, curriculum.end or steps
+            lengths = {**dict.fromkeys(range(min(ends), max(ends) + 1), _CURRICULUM), **lengths}
+        _check_windows(config, observed, "synthetic", lengths)
+
+
+def _check_windows(
+    config: Config,
+    observed: Observations,
+    model: Literal["physical", "synthetic"],
+    lengths: Mapping[int, str],
+) -> None:
+    """Refuse lengths of windows, each given by some key, of which a model would be shown none."""
+    frames = config.data.trajectory_length
+    mask, first = observed.of(model).frames(frames), observed.first_only
+    possible = [n for n in range(2, frames + 1) if window_starts(mask, n, first_only=first)]
+    for length, key in sorted(lengths.items()):
+        if length in possible:
+            continue
+        begin = "the first frame" if first else "an observed frame"
+        remedy = (
+            f"Windows of {_ranges(possible)} frames would have one."
+            if possible
+            else "No other length would do: observe more frames."
         )
+        raise ConfigError(
+            f"{key}: of the {frames} frames of a trajectory {sensors_path(config, model)}.time shows the "
+            f"{model} model {int(mask.sum())}, and no window of {length} frames that begins at {begin} has "
+            f"another one to compare with. {remedy}"
+        )
+
+
+def _ranges(numbers: list[int]) -> str:
+    """`2 to 3, or 11 to 20`: increasing numbers in short."""
+    breaks = [i for i, (a, b) in enumerate(pairwise(numbers), 1) if b > a + 1]
+    edges = zip([0, *breaks], [*breaks, len(numbers)], strict=True)
+    runs = [numbers[first:end] for first, end in edges]
+    return ", or ".join(str(r[0]) if len(r) == 1 else f"{r[0]} to {r[-1]}" for r in runs)
 
 
 def evaluation_fits(config: Config) -> None:
@@ -108,6 +164,46 @@ def network_fits_grid(config: Config) -> None:
         config.model.synthetic.architecture.check_grid(config.grid)
     except ConfigError as error:
         raise ConfigError(f"model.synthetic.architecture: {error}") from None
+
+
+def curriculum_grows(config: Config) -> None:
+    """The windows of a curriculum become longer, not shorter."""
+    curriculum = config.trainer.synthetic.curriculum
+    if curriculum is None or config.general.mode == "physical":
+        return
+    end = curriculum.end or config.trainer.rollout_steps
+    if end < curriculum.start:
+        said = "trainer.rollout_steps, since end is null" if curriculum.end is None else f"{_CURRICULUM}.end"
+        raise ConfigError(
+            f"{_CURRICULUM}.start: windows begin with {curriculum.start} frames and end with {end} "
+            f"({said}), which is fewer. Lower the start or raise the end."
+        )
+
+
+def amp_lowers_something(config: Config) -> None:
+    """Networks in fewer bits than float32 are for trainings in float32, and in fp16 for CUDA."""
+    amp, trainer = config.trainer.synthetic.amp, config.trainer
+    if amp is None or config.general.mode == "physical":
+        return
+    if trainer.precision != "float32":
+        raise ConfigError(
+            f"trainer.synthetic.amp: {amp} lowers float32, but trainer.precision is {trainer.precision}. "
+            "Set trainer.precision to float32, or remove trainer.synthetic.amp."
+        )
+    if amp == "fp16" and trainer.device == "cpu":
+        raise ConfigError(
+            "trainer.synthetic.amp: fp16 needs a CUDA device, but trainer.device is cpu. "
+            "Use bf16 there, or set trainer.device to cuda."
+        )
+
+
+def _windows(config: Config) -> Mapping[str, int]:
+    """Frames of windows, by the key that gives them."""
+    curriculum, steps = config.trainer.synthetic.curriculum, config.trainer.rollout_steps
+    if curriculum is None or config.general.mode == "physical":
+        return {"trainer.rollout_steps": steps}
+    ends = {f"{_CURRICULUM}.start": curriculum.start, f"{_CURRICULUM}.end": curriculum.end or steps}
+    return {"trainer.rollout_steps": steps, **ends}
 
 
 def _lists(config: Config) -> Mapping[str, tuple[int, ...]]:

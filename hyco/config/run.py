@@ -58,7 +58,7 @@ def _stored_as_hdf5(name: Any) -> Any:
 class General(Section):
     """What is run, under which name, and where its results go (`checkpoint_dir` null: in `output_dir`).
 
-    `mode` all: physical, synthetic and hybrid, one after the other, each in a folder of its own, and compared.
+    `mode` all: physical, synthetic and hybrid, each in a folder of its own, and compared.
     """
 
     experiment_name: Annotated[str, AfterValidator(_folder_name)]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Literal
 
 import numpy as np
 import yaml
@@ -15,12 +16,15 @@ from hyco.config.section import Section
 from hyco.config.surviving import Checkpoint, Tracking
 from hyco.config.training import Evaluation, LearnableParameter, Trainer
 from hyco.config.yaml_text import ConfigDumper
-from hyco.errors import ExpressionError
+from hyco.errors import ConfigError, ExpressionError
 from hyco.problem.equation import Equation
 from hyco.problem.equations import EQUATIONS
 from hyco.problem.expressions import evaluate, evaluate_scalar
 from hyco.problem.fields import FieldLayout
 from hyco.problem.grid import Grid
+from hyco.problem.observations import Observations as Observed
+from hyco.problem.observations import Sensors, space_mask, time_mask
+from hyco.problem.sampling import stream
 
 ParameterValue = float | NDArray[np.float64]
 
@@ -92,6 +96,16 @@ class Config(Section):
             p.name: self._value(p.name, p.initial_guess, guess_path(i)) for i, p in guesses
         }
 
+    def observed(self) -> Observed | None:
+        """What each model is shown of the simulations; None: everything, without noise."""
+        made = Observed(
+            self._sensors("physical"),
+            self._sensors("synthetic"),
+            first_only=self.observations.starts == "first",
+            seed=self.general.seed,
+        )
+        return None if made.see_everything else made
+
     def parameter_bounds(self, name: str) -> tuple[float, float]:
         """Least and greatest admissible value of a parameter: explicit bounds, else those of the equation."""
         spec, physical = self.equation.parameter(name), self.model.physical
@@ -101,6 +115,18 @@ class Config(Section):
             lower = lower if chosen.lower is None else chosen.lower
             upper = upper if chosen.upper is None else chosen.upper
         return lower, upper
+
+    def _sensors(self, model: Literal["physical", "synthetic"]) -> Sensors:
+        """The sensors of one model; those of both draw the same random numbers, those of one its own."""
+        settings, path = self.observations.of(model), sensors_path(self, model)
+        draws = 0 if path == "observations" else ("physical", "synthetic").index(model) + 1
+        rng = stream(self.general.seed, "observations", 0, draws)
+        try:
+            space = space_mask(grid=self.grid, rng=rng, **settings.space.model_dump())
+        except ConfigError as error:
+            raise ConfigError(f"{path}.space.{error}") from None
+        times = time_mask(**settings.time.model_dump())
+        return Sensors(space, times, settings.noise.share, draws)
 
     def _learnable(self, name: str) -> LearnableParameter | None:
         return next((p for p in self.trainer.physical.learnable_parameters if p.name == name), None)
@@ -116,6 +142,11 @@ class Config(Section):
 
 def _true_path(name: str) -> str:
     return f"model.physical.parameters.{name}.value"
+
+
+def sensors_path(config: Config, model: Literal["physical", "synthetic"]) -> str:
+    """Where the configuration says what a model is shown of the simulations."""
+    return f"observations.{model}" if getattr(config.observations, model) else "observations"
 
 
 def guess_path(index: int) -> str:

@@ -42,8 +42,9 @@ class InputNoise(Section):
 class SyntheticTraining(Section):
     """Gradient descent on the surrogate's rollout loss; in hybrid mode `epochs` is per round.
 
-    Schedules count the epochs of the whole run.  `gradient_clipping`: the greatest norm of a gradient.  `amp`:
-    the network computes in bfloat16, or on CUDA in float16; weights and losses stay in `trainer.precision`.
+    Schedules count the epochs of the whole run.  `gradient_clipping`: the greatest norm of a gradient.
+    `amp`: the network computes in bfloat16, or on CUDA in float16; weights and losses stay in
+    `trainer.precision`.
     """
 
     epochs: Count = 20
@@ -53,15 +54,16 @@ class SyntheticTraining(Section):
     weight_decay: NonNegative = 0.0
     gradient_clipping: Positive | None = None
     early_stopping: EarlyStopping | None = None
-    curriculum: Curriculum | None = None
+    curriculum: Curriculum = None
     amp: Literal["bf16", "fp16"] | None = None
     input_noise: InputNoise = InputNoise()
 
 
 class LearnableParameter(Section):
-    """A parameter to recover: where the search starts, bounds (null: those of the equation), and what is unknown.
+    """A parameter to recover: where the search starts, and bounds (null: those of the equation).
 
-    `basis`: of a field, `cells`, or the coefficients of a few functions, `fourier` or `gaussians`.
+    `basis`: what is unknown of a field: its `cells`, or the coefficients of a few functions, `fourier` or
+    `gaussians`.
     """
 
     name: str
@@ -106,8 +108,8 @@ class PhysicalTraining(Section):
 class Augmentation(Section):
     """What the models generate for each other in a cycle, and the share `alpha` of real windows beside it.
 
-    `trajectory_length` in frames; null: as many as the simulations have.  `points`: how many cells, drawn anew
-    in every cycle, generated trajectories are compared in; null: whole frames.
+    `trajectory_length` in frames; null: as many as the simulations have.  `points`: how many cells, drawn
+    anew in every cycle, generated trajectories are compared in; null: whole frames.
     """
 
     alpha: Annotated[float, Field(gt=0, le=1)] = 1.0
@@ -118,7 +120,7 @@ class Augmentation(Section):
 
 
 class Reversion(Section):
-    """A model whose loss a cycle made worse by more than `tolerance`, relatively, goes back to the last accepted one."""
+    """A model whose loss a cycle made worse by more than this share goes back to the last accepted one."""
 
     tolerance: NonNegative = 0.1
 

@@ -14,6 +14,7 @@ from typing import Any
 
 from hyco.config.moves import Moves, Note
 from hyco.config.upgrade_models import upgrade_fields, upgrade_models
+from hyco.config.upgrade_sparsity import upgrade_sparsity
 from hyco.config.upgrade_training import upgrade_training
 
 __all__ = ["Note", "is_original", "table", "upgrade"]
@@ -41,8 +42,8 @@ def upgrade(settings: Mapping[str, Any], origin: str = "<config>") -> tuple[dict
         for key in ("model_path", "model_save_name"):
             moves.drop(f"model.{model}.{key}", _PLACES)
     moves.drop("data.dset_name", "the folder data.data_dir says which data these are")
-    _refuse_sparsity(moves)
     upgrade_models(moves, first=first)
+    upgrade_sparsity(moves)
     upgrade_fields(moves)
     upgrade_training(moves, first=first)
     _upgrade_evaluation(moves)
@@ -55,16 +56,6 @@ def table(notes: Sequence[Note]) -> str:
     for note in notes:
         grouped.setdefault(note.new, []).append(note.old)
     return "\n".join(f"  {Note(', '.join(old), new)}" for new, old in grouped.items())
-
-
-def _refuse_sparsity(moves: Moves) -> None:
-    for kind in ("temporal", "spatial"):
-        if moves.get(f"sparsity.{kind}.enabled"):
-            moves.refuse(
-                f"sparsity.{kind}.enabled",
-                "sparse observations are not available in this version; set it to false to use all of them.",
-            )
-    moves.drop("sparsity", "switched off, and not available in this version")
 
 
 def _upgrade_evaluation(moves: Moves) -> None:

@@ -12,6 +12,8 @@ GUESS = 0.01
 _PHYSICAL, _SYNTHETIC, _HYBRID = "trainer.physical", "trainer.synthetic", "trainer.hybrid"
 _WEIGHTS = f"{_HYBRID}.loss_scaling"
 _AUGMENTATION = f"{_HYBRID}.augmentation"
+_REGULARISERS = {"l2_gradient": "smoothness", "tv": "total_variation"}
+_STRATEGIES = {"linear": "linear", "exponential": "power", "step": "step"}
 
 
 def upgrade_training(moves: Moves, *, first: bool) -> None:
@@ -45,12 +47,12 @@ def _upgrade_physical(moves: Moves) -> None:
     if halvings:
         why = f"not followed: {why}, not on one halved {'once' if halvings == 1 else f'{halvings} times'}"
     moves.drop(f"{_PHYSICAL}.downsample_factor", why)
-    _upgrade_smoothness(moves)
+    _upgrade_regularisation(moves)
     _upgrade_learnable(moves)
 
 
-def _upgrade_smoothness(moves: Moves) -> None:
-    """Both weigh a squared gradient beside a mean of squares, but hyco sums over the axes.
+def _upgrade_regularisation(moves: Moves) -> None:
+    """Both weigh a gradient beside a mean of squares, but hyco sums over the axes.
 
     The original took the mean over them, of differences across two cells of a periodic box.
     """
@@ -59,19 +61,20 @@ def _upgrade_smoothness(moves: Moves) -> None:
         return
     old = moves.block(path)
     kind, weight = old.get("type", "l2_gradient"), number(old.get("weight", 0))
-    if weight and kind != "l2_gradient":
+    if weight and kind not in _REGULARISERS:
         moves.refuse(
             f"{path}.type",
-            f"hyco has l2_gradient (trainer.physical.smoothness), not {kind!r}. "
-            "Use it, or set the weight to 0.",
+            f"hyco has l2_gradient (trainer.physical.smoothness) and tv (trainer.physical.total_variation), "
+            f"not {kind!r}. Use one of them, or set the weight to 0.",
         )
     axes = len(moves.block("model.physical.domain")) or 1
     moves.take(path)
-    moves.put(f"{_PHYSICAL}.smoothness", weight / axes if is_number(weight) else weight)
+    new = f"{_PHYSICAL}.{_REGULARISERS.get(kind, 'smoothness')}"
+    moves.put(new, weight / axes if is_number(weight) else weight)
     moves.note(
         f"{path}: {shown(old)}",
-        f"{_PHYSICAL}.smoothness: {shown(moves.get(f'{_PHYSICAL}.smoothness'))} (summed over the axes, where "
-        "the original took the mean, and of neighbouring cells)",
+        f"{new}: {shown(moves.get(new))} (summed over the axes, where the original took the mean, and of "
+        "neighbouring cells)",
     )
 
 
@@ -103,27 +106,48 @@ def _upgrade_synthetic(moves: Moves) -> None:
     for key in ("learning_rate", "weight_decay"):
         if moves.has(f"{_SYNTHETIC}.{key}"):
             moves.put(f"{_SYNTHETIC}.{key}", number(moves.get(f"{_SYNTHETIC}.{key}")))
-    moves.drop(f"{_SYNTHETIC}.rollout_scheduler", "not followed: windows of trainer.rollout_steps throughout")
+    _upgrade_curriculum(moves)
     moves.drop(f"{_SYNTHETIC}.rollout_steps", "not followed: windows of trainer.rollout_steps throughout")
 
 
+def _upgrade_curriculum(moves: Moves) -> None:
+    """The same curriculum in windows, which have the initial frame too.
+
+    What the original called exponential is a power of the share of the epochs.
+    """
+    path, target = f"{_SYNTHETIC}.rollout_scheduler", f"{_SYNTHETIC}.curriculum"
+    if not moves.has(path):
+        return
+    old = moves.block(path)
+    made = {key: value for key, value in old.items() if key != "exponent"}
+    for key in ("start", "end"):
+        if type(made.get(key)) is int:
+            made[key] += 1
+    strategy = str(made.get("strategy", "linear"))
+    if strategy not in _STRATEGIES:
+        moves.refuse(f"{path}.strategy", f"expected one of {', '.join(_STRATEGIES)}, got {strategy!r}.")
+    made["strategy"] = _STRATEGIES[strategy]
+    if strategy == "exponential" and "exponent" in old:
+        made["exponent"] = number(old["exponent"])
+    moves.take(path)
+    moves.put(target, made)
+    why = "hyco counts the initial frame too, and the epochs of the whole run"
+    moves.note(f"{path}: {shown(old)}", f"{target}: {shown(made)} ({why})")
+
+
 def _upgrade_weights(moves: Moves) -> None:
-    """A generated window counts `interaction_weight` in the physical fit; everything else must count 1."""
+    """Both weigh real data and interaction, but hyco by window: each counts what its weight says.
+
+    The original weighed the mean over all real windows, and that over all generated ones.
+    """
     for model in ("synthetic", "physical"):
-        path, block = f"{_WEIGHTS}.{model}", moves.block(f"{_WEIGHTS}.{model}")
-        if block.get("proportional"):
-            moves.refuse(f"{path}.proportional", "not available in this version; set it to false.")
-        if number(block.get("real_weight", 1.0)) != 1.0:
-            moves.refuse(f"{path}.real_weight", "a real window counts 1; scale interaction_weight instead.")
-    if number(moves.get(f"{_WEIGHTS}.synthetic.interaction_weight", 1.0)) != 1.0:
-        moves.refuse(
-            f"{_WEIGHTS}.synthetic.interaction_weight",
-            "in hyco the surrogate counts a generated window as much as a real one; set it to 1.",
-        )
-    path = f"{_WEIGHTS}.physical.interaction_weight"
-    why = "of one generated window; the original weighed the mean of all"
-    moves.move(path, f"{_PHYSICAL}.interaction_weight", number(moves.get(path)), why)
-    moves.drop(_WEIGHTS, "everything else in it says 1, or no")
+        path = f"{_WEIGHTS}.{model}"
+        for key in ("real_weight", "interaction_weight"):
+            if moves.has(f"{path}.{key}"):
+                moves.put(f"{path}.{key}", number(moves.get(f"{path}.{key}")))
+        weights = {key: moves.get(f"{path}.{key}", 1.0) for key in ("real_weight", "interaction_weight")}
+        if any(weight != 1.0 for weight in weights.values()):
+            moves.note(f"{path}: {shown(weights)}", "of one window; the original weighed the mean of all")
 
 
 def _upgrade_share(moves: Moves) -> None:

@@ -26,8 +26,8 @@ def varied(config: Config, changes: Mapping[str, Any]) -> Config:
 def by_mode(config: Config) -> dict[str, Config]:
     """The runs of `general.mode: all`: physical, synthetic and hybrid, each in a folder of its own.
 
-    All have the same budget: a model that is trained alone has as many epochs, or solves, as the hybrid training
-    gives it in its warm-up and its cycles.
+    All have the same budget: a model that is trained alone has as many epochs, or solves, as the hybrid
+    training gives it in its warm-up and its cycles.
     """
     trainer = config.trainer
     rounds = trainer.hybrid.warmup + trainer.hybrid.cycles

@@ -76,7 +76,9 @@ class Fourier(Basis):
     def __init__(self, grid: Grid, *, modes: int) -> None:
         _check_size(grid, 2 * modes + 1, f"{modes} modes")
         self.description = {"name": "fourier", "modes": modes}
-        self._waves = [_waves(grid.centres(a) / size, modes) for a, size in zip(grid.axes, grid.size, strict=True)]
+        self._waves = [
+            _waves(grid.centres(a) / size, modes) for a, size in zip(grid.axes, grid.size, strict=True)
+        ]
         self._inverse = [np.linalg.pinv(w) for w in self._waves]
 
     def field(self, coefficients: Array) -> Array:
@@ -187,7 +189,15 @@ class Unknowns:
         return {name: free if name in self.expanded else self.bounds[name] for name in self.bounds}
 
     def of(self, fields: Mapping[str, Array]) -> dict[str, Array]:
-        """The coefficients of fields, projected where they cannot be represented."""
+        """The coefficients of fields, projected where they cannot be represented.
+
+        Raises ConfigError for a number that has a basis.
+        """
+        for name, description in self.descriptions.items():
+            if np.ndim(fields[name]) == 0:
+                raise ConfigError(
+                    f"{name} is one number, which has no basis {description['name']!r}. Leave it out."
+                )
         return {name: np.array(self._basis(name).coefficients(fields[name])) for name in self.bounds}
 
     def fields(self, coefficients: Mapping[str, Array]) -> dict[str, Array]:

@@ -4,44 +4,69 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Mapping, Sequence
-from math import inf
-from typing import Any, Protocol
+from dataclasses import dataclass, replace
+from math import inf, isfinite
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from hyco.errors import CheckpointError
-from hyco.interfaces import Batch, Dataset, History, Observer, PhysicalModel, Record, Solve, TrainingState
+from hyco.errors import CheckpointError, ConfigError, RunError
+from hyco.interfaces import (
+    Batch,
+    Dataset,
+    History,
+    LossWeights,
+    Observer,
+    PhysicalModel,
+    Record,
+    Solve,
+    TrainingState,
+)
+from hyco.learning.bases import Basis, Unknowns
 from hyco.learning.checkpoints import check_entries, prefixed, under
 from hyco.learning.clocks import timing
 from hyco.learning.inverse import Solution, Values, solve_inverse_problem
-from hyco.learning.regularisers import squared_gradient
+from hyco.learning.objective import Fitter, Objective, Penalty, Terms
 from hyco.learning.training import ignore, mean_loss
+from hyco.learning.weighting import observed_count
+
+COEFFICIENTS = "coefficients"
 
 
-class Fitter(Protocol):
-    """What a mode's physical trainer can do."""
+@dataclass(frozen=True)
+class Attempts:
+    """What the attempts at one solve came to: the last one's solution, and the counts of all together.
 
-    def loss_and_gradients(self, batch: Batch, values: Values) -> tuple[float, Values]:
-        """Mean loss of a batch, and its gradients by the learnable parameters, in float64."""
+    `initial`, `final`: the terms of the objective before, and of what is in force after.
+    """
 
-    def loss(self, batch: Batch) -> Any:
-        """The loss of a batch with the parameters in force, without gradients."""
+    solution: Solution
+    initial: Terms
+    final: Terms
+    number: int
+    iterations: int
+    evaluations: int
+    non_finite: int
 
 
 class FitLoop:
-    """Solves the inverse problem again and again, on all windows at once.
+    """Solves the inverse problem again and again, on all windows at once (`hyco.learning.objective`).
+
+    A solve that diverges is tried again, each time with a tenth of the step; one that diverged all the same
+    leaves the last good parameters in force, and too many of them in a row end the run.
 
     Args:
         fitter: the mode's part.
         model: whose parameters are learned.
         bounds: learnable parameter -> (least, greatest) value.
-        solve: when a solve stops.
+        solve: how it is done, when a solve stops, what happens when it diverges.
         batch_size: windows that are rolled out together.
         window_stride: every how many-th real window takes part; generated ones all do.
-        interaction_weight: what a generated window counts, where a real one counts 1.
         smoothness: weight of the mean squared gradient of field parameters beside the loss, in units of
             loss * (length / parameter)^2.
+        total_variation: weight of their mean absolute gradient, in units of loss * length / parameter.
+        bases: learnable parameter -> what is unknown of it; its cells, or the number it is, where none is given.
         observe: called with every record.
         progress: called with (iteration, loss) during a solve.
     """
@@ -55,8 +80,9 @@ class FitLoop:
         solve: Solve,
         batch_size: int,
         window_stride: int = 1,
-        interaction_weight: float = 1.0,
         smoothness: float = 0.0,
+        total_variation: float = 0.0,
+        bases: Mapping[str, Basis] | None = None,
         observe: Observer = ignore,
         progress: Callable[[int, float], None] | None = None,
     ) -> None:
@@ -66,76 +92,155 @@ class FitLoop:
         self.solve = solve
         self.batch_size = batch_size
         self.window_stride = window_stride
-        self.interaction_weight = interaction_weight
-        self.smoothness = smoothness
+        self.penalty = Penalty(model.grid, smoothness, total_variation)
+        self.unknowns = Unknowns(self.bounds, dict(bases or {}))
         self.observe = observe
         self.progress = progress
         self.epoch = 0
+        self.failures = 0
+        self.generated_seen = 0
         self.best_loss = inf
         self.values = self._in_force()
+        self.coefficients = self.unknowns.of(self.values)
         self.best_values: dict[str, NDArray[np.float64]] = {}
+        self.best_coefficients: dict[str, NDArray[np.float64]] = {}
 
-    def fit(self, train: Dataset, validation: Dataset | None, epochs: int) -> History:
-        """Solve `epochs` more times; a diverged solve leaves the last good parameters in force."""
+    def fit(
+        self, train: Dataset, validation: Dataset | None, epochs: int, weights: LossWeights | None = None
+    ) -> History:
+        """Solve `epochs` more times.
+
+        Raises RunError after `solve.max_failures` solves in a row that diverged, with the last good parameters in
+        force, and ConfigError when no window takes part.
+        """
         history = History()
         batches = list(self._batches(train)) if epochs else []
         for _ in range(epochs):
             began = time.perf_counter()
-            before = self._regularisation(self.values)[0]
-            solution = solve_inverse_problem(
-                lambda values: self._objective(batches, values),
-                self.values,
-                self.bounds,
-                self.solve,
-                self.progress,
-            )
-            self._put(solution.values)
-            after = self._regularisation(self.values)[0]
-            loss = solution.loss - after if validation is None else self.evaluate(validation)
-            best = loss < self.best_loss
+            objective = Objective(self.fitter, batches, weights or LossWeights(), self.unknowns, self.penalty)
+            attempts, judged = self._attempt(objective, validation)
+            diverged = attempts.solution.status == "diverged"
+            loss = attempts.final.data if judged is None else judged
+            best = not diverged and loss < self.best_loss
             if best:
-                self.best_loss, self.best_values = loss, self.values
+                self.best_loss = loss
+                self.best_values, self.best_coefficients = self.values, self.coefficients
             self.epoch += 1
-            record = self._record(solution, batches, best, None if validation is None else loss, began)
-            record["initial_loss"] -= before
-            record["train_loss"] -= after
-            record["regularisation"] = after
+            self.failures = self.failures + 1 if diverged else 0
+            self.generated_seen = objective.generated.windows
+            record = self._record(attempts, objective, best, judged, began)
             history.records.append(record)
             self.observe(record)
+            if self.failures >= self.solve.max_failures:
+                raise RunError(self._explanation(attempts.solution))
         return history
 
     def evaluate(self, dataset: Dataset) -> float:
-        """Mean loss over the real windows, in order."""
-        return mean_loss(
-            (self.fitter.loss(b), b.size) for b in dataset.batches(self.batch_size, source="real")
-        )
+        """Mean loss over what is observed in the real windows; raises ConfigError where that is nothing."""
+        seen = [(b, observed_count(b)) for b in dataset.batches(self.batch_size, source="real")]
+        if not any(size for _, size in seen):
+            raise ConfigError(
+                "physical model: nothing is observed in the windows that it is to be judged by. Observe more "
+                "(observations), or judge by other simulations (trainer.val_sim)."
+            )
+        return mean_loss((self.fitter.loss(b), size) for b, size in seen if size)
 
     def use_best(self) -> None:
         """Put the best parameters so far in force; none, when nothing was fitted."""
         if self.best_values:
-            self._put(self.best_values)
+            self._put(self.best_values, self.best_coefficients)
 
     def state(self) -> TrainingState:
-        """Parameters and best parameters in float64; epoch and best loss."""
-        arrays = {**prefixed("parameters", self.values), **prefixed("best", self.best_values)}
-        return TrainingState(arrays, {"epoch": self.epoch, "best_loss": self.best_loss})
+        """Parameters and best parameters in float64, coefficients of those that are made of some; plain facts."""
+        arrays = {
+            **prefixed("parameters", self.values),
+            **prefixed(COEFFICIENTS, self._expanded(self.coefficients)),
+            **prefixed("best", self.best_values),
+            **prefixed(f"best.{COEFFICIENTS}", self._expanded(self.best_coefficients)),
+        }
+        facts: dict[str, Any] = {
+            "epoch": self.epoch,
+            "best_loss": self.best_loss,
+            "failures": self.failures,
+            "generated_seen": self.generated_seen,
+            "bases": self.unknowns.descriptions,
+        }
+        return TrainingState(arrays, facts)
 
     def restore(self, state: TrainingState) -> None:
         """Go on from `state`; raises CheckpointError when it does not fit."""
+        origin, own = "training state", self.unknowns.descriptions
+        found = state.facts.get("bases", {})
+        if found != own:
+            raise CheckpointError(
+                f"{origin}: was learned in the bases {found or 'cells'}, and this trainer has {own or 'cells'}. "
+                "Nothing was loaded; use the configuration it was trained with."
+            )
         values, best = under("parameters", state.arrays), under("best", state.arrays)
-        check_entries("training state", self.values, values)
+        coefficients, best_coefficients = under(COEFFICIENTS, state.arrays), under(COEFFICIENTS, best)
+        best = {name: a for name, a in best.items() if not name.startswith(f"{COEFFICIENTS}.")}
+        expected = self._expanded(self.coefficients)
+        check_entries(origin, self.values, values)
+        check_entries(f"{origin}, coefficients", expected, coefficients)
         if best:
-            check_entries("training state, best parameters", self.values, best)
+            check_entries(f"{origin}, best parameters", self.values, best)
+            check_entries(f"{origin}, best coefficients", expected, best_coefficients)
         try:
             epoch, best_loss = int(state.facts["epoch"]), float(state.facts["best_loss"])
+            failures, seen = (int(state.facts.get(key, 0)) for key in ("failures", "generated_seen"))
         except (KeyError, TypeError, ValueError) as error:
-            raise CheckpointError(
-                f"training state: epoch or best_loss is missing or no number: {error}"
-            ) from error
+            raise CheckpointError(f"{origin}: epoch or best_loss is missing or no number: {error}") from error
         # in the order of the bounds, not of the file: sums over all parameters round by it
-        self._put({name: values[name] for name in self.bounds})
-        self.best_values = {name: best[name] for name in self.bounds} if best else {}
-        self.epoch, self.best_loss = epoch, best_loss
+        values, best = ({n: a[n] for n in self.bounds if n in a} for a in (values, best))
+        self._put(values, {**values, **coefficients})
+        self.best_values = best
+        self.best_coefficients = {**best, **best_coefficients}
+        self.epoch, self.best_loss, self.failures, self.generated_seen = epoch, best_loss, failures, seen
+
+    def _attempt(self, objective: Objective, validation: Dataset | None) -> tuple[Attempts, float | None]:
+        """Solve, with ever smaller steps while it diverges, and put the result in force; its validation loss."""
+        tried: list[Solution] = []
+        initial: Terms | None = None
+        while True:
+            objective.begin()
+            solution = solve_inverse_problem(
+                objective,
+                self.coefficients,
+                self.unknowns.limits,
+                self.solve,
+                self.progress,
+                reach=0.1 ** len(tried),
+            )
+            tried.append(solution)
+            initial = initial or objective.terms[0]
+            final, judged = objective.terms[solution.best_evaluation], None
+            if solution.status != "diverged":
+                before = self.values, self.coefficients
+                self._put(self.unknowns.fields(solution.values), solution.values)
+                judged = None if validation is None else self.evaluate(validation)
+                if judged is not None and not isfinite(judged):
+                    self._put(*before)
+                    why = "the validation loss of the parameters that were found is not finite"
+                    solution = replace(solution, status="diverged", message=why)
+            # where even the start is not finite, smaller steps from it are of no use
+            hopeless = not isfinite(solution.initial_loss)
+            if solution.status != "diverged" or hopeless or len(tried) > self.solve.retries:
+                break
+        if solution.status == "diverged":
+            final, judged = initial, None if validation is None else self.evaluate(validation)
+        counts = (sum(getattr(s, k) for s in tried) for k in ("iterations", "evaluations", "non_finite"))
+        return Attempts(solution, initial, final, len(tried), *counts), judged
+
+    def _explanation(self, solution: Solution) -> str:
+        first = self.epoch - self.failures + 1
+        which = f"solve {self.epoch}" if self.failures == 1 else f"solves {first} to {self.epoch}"
+        return (
+            f"physical training: {which} diverged ({self.failures} in a row, "
+            f"trainer.physical.solve.max_failures is {self.solve.max_failures}). Of the last one: "
+            f"{solution.message}. Lower model.physical.dt or raise model.physical.substeps, narrow the bounds or "
+            "move the initial_guess of trainer.physical.learnable_parameters, or lower trainer.rollout_steps. "
+            "The last good parameters are in force."
+        )
 
     def _batches(self, train: Dataset) -> Sequence[Batch]:
         real = len(train) - train.generated
@@ -146,50 +251,45 @@ class FitLoop:
             for i in range(0, len(kind), self.batch_size)
         ]
 
-    def _objective(self, batches: Sequence[Batch], values: Values) -> tuple[float, Values]:
-        weights = [b.size * (self.interaction_weight if b.generated else 1.0) for b in batches]
-        total, gradients = 0.0, {name: np.zeros(np.shape(v)) for name, v in values.items()}
-        for batch, weight in zip(batches, weights, strict=True):
-            loss, gradient = self.fitter.loss_and_gradients(batch, values)
-            share = weight / sum(weights)
-            total += share * loss
-            for name in gradients:
-                gradients[name] += share * gradient[name]
-        penalty, slopes = self._regularisation(values)
-        return total + penalty, {name: gradients[name] + slopes[name] for name in gradients}
-
-    def _regularisation(self, values: Values) -> tuple[float, Values]:
-        terms = {name: squared_gradient(v, self.model.grid) for name, v in values.items()}
-        total = self.smoothness * sum(value for value, _ in terms.values())
-        return total, {name: self.smoothness * slope for name, (_, slope) in terms.items()}
-
     def _in_force(self) -> dict[str, NDArray[np.float64]]:
         return {
             name: np.asarray(self.model.arrays.numpy(self.model.parameters[name]), dtype=np.float64)
             for name in self.bounds
         }
 
-    def _put(self, values: Values) -> None:
+    def _put(self, values: Values, coefficients: Values) -> None:
         self.values = {name: np.array(v, dtype=np.float64) for name, v in values.items()}
+        self.coefficients = {name: np.array(coefficients[name], dtype=np.float64) for name in self.bounds}
         self.model.assign(self.values)
 
+    def _expanded(self, coefficients: Values) -> dict[str, NDArray[np.float64]]:
+        """Those that are not the parameters themselves; none of what is not there yet."""
+        return {name: coefficients[name] for name in self.unknowns.expanded if name in coefficients}
+
     def _record(
-        self, solution: Solution, batches: Sequence[Batch], best: bool, validation: float | None, began: float
+        self, attempts: Attempts, objective: Objective, best: bool, validation: float | None, began: float
     ) -> Record:
+        solution, final = attempts.solution, attempts.final
         return {
             "kind": "epoch",
             "model": "physical",
             "epoch": self.epoch,
-            "initial_loss": solution.initial_loss,
-            "train_loss": solution.loss,
-            "validation_loss": validation,
-            "iterations": solution.iterations,
-            "evaluations": solution.evaluations,
-            "non_finite_evaluations": solution.non_finite,
+            "initial_loss": _finite(attempts.initial.data),
+            "train_loss": _finite(final.data),
+            "validation_loss": _finite(validation),
+            "real_loss": _finite(final.real),
+            "interaction_loss": _finite(final.interaction),
+            "interaction_scale": objective.interaction_scale,
+            "regularisation": _finite(final.regularisation),
+            "iterations": attempts.iterations,
+            "evaluations": attempts.evaluations,
+            "non_finite_evaluations": attempts.non_finite,
+            "attempts": attempts.number,
+            "failures": self.failures,
             "status": solution.status,
             "message": solution.message,
-            "windows": sum(b.size for b in batches),
-            "generated_windows": sum(b.generated for b in batches),
+            "windows": objective.windows,
+            "generated_windows": objective.generated.windows,
             "best": best,
             "parameters": {
                 name: {"mean": float(v.mean()), "min": float(v.min()), "max": float(v.max())}
@@ -197,3 +297,8 @@ class FitLoop:
             },
             "timing": timing(began),
         }
+
+
+def _finite(loss: float | None) -> float | None:
+    """A number that may stand in a record."""
+    return None if loss is None or not isfinite(loss) else loss

@@ -83,9 +83,12 @@ def solve_inverse_problem(
     end = method(watch, start, lower, upper, solve, reach, callback)
     status, message = "converged" if end.converged else "stopped", end.message
     if watch.non_finite > 0 and not watch.best_loss < first:
-        status, message = "diverged", (
-            f"{watch.culprit} was not finite at {watch.non_finite} of {watch.evaluations} points, "
-            "and none was better than the start"
+        status, message = (
+            "diverged",
+            (
+                f"{watch.culprit} was not finite at {watch.non_finite} of {watch.evaluations} points, "
+                "and none was better than the start"
+            ),
         )
     return Solution(
         packing.unpack(watch.best),

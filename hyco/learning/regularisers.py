@@ -53,9 +53,7 @@ def total_variation(field: NDArray[np.float64], grid: Grid) -> tuple[float, NDAr
     return value, derivative + by_eps * ROUNDING**2 * field / (eps * field.size)
 
 
-def _differences(
-    field: NDArray[np.float64], grid: Grid
-) -> Iterator[tuple[int, float, NDArray[np.float64]]]:
+def _differences(field: NDArray[np.float64], grid: Grid) -> Iterator[tuple[int, float, NDArray[np.float64]]]:
     """(axis, spacing, right minus left across its inner faces); no axis of a scalar, none of a single cell."""
     for axis, width in enumerate(grid.spacing[: field.ndim]):
         if field.shape[axis] > 1:

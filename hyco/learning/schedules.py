@@ -28,8 +28,9 @@ def learning_rate_schedule(
         exponential:  lr factor^epoch
         one-cycle:    up from lr start to lr, along half a cosine, while s < peak; then down to lr final
 
-    Options, with their defaults: cosine final=0; step every=10, factor=0.5; exponential factor=0.95; one-cycle
-    peak=0.3, start=0.04, final=1e-4.  Raises ConfigError for another name, or an option that it does not have.
+    Options, with their defaults: cosine final=0; step every=10, factor=0.5; exponential factor=0.95;
+    one-cycle peak=0.3, start=0.04, final=1e-4.  Raises ConfigError for another name, or an option that it
+    does not have.
     Sources: Loshchilov and Hutter (2017), cosine; Smith and Topin (2019), one-cycle.
     """
     known = {

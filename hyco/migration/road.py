@@ -17,12 +17,12 @@ ORDERS: Mapping[str, tuple[str, ...]] = {
     "models": (*MODELS, *TRAINERS, "dataset", "data_manager"),
     "forward": ("data_manager", "dataset", *MODELS, *TRAINERS),
 }
-# What a component writes, which one of the other side cannot read
+# What a component writes, which one of the other side cannot read; {last} is the folder of the newest state
 CHECKPOINTS = {
     "synthetic_model": "synthetic_best",
     "physical_model": "physical_best",
-    "synthetic_trainer": "synthetic_last",
-    "physical_trainer": "physical_last",
+    "synthetic_trainer": "{last}/synthetic",
+    "physical_trainer": "{last}/physical",
 }
 
 
@@ -34,7 +34,8 @@ class Step:
         component: which one.
         number, of: which step it is among those that this configuration needs.
         components: the map of sides after it; what it does not list is legacy.
-        checkpoint: the file, without its ending, that a run which goes on has to convert; or None.
+        checkpoint: the file, without its ending, that a run which goes on has to convert; or None.  `{last}`
+            in it stands for the folder of the newest state.
     """
 
     component: str

@@ -20,6 +20,7 @@ from phiml.backend import Backend, ComputeDevice
 from phiml.backend._backend import get_backend
 
 from hyco.errors import ConfigError
+from hyco.learning.amp import network_precision
 
 _tracing: ContextVar[bool] = ContextVar("hyco_phiml_tracing", default=False)
 
@@ -130,7 +131,9 @@ class Compiled:
     """A function of named tensors, compiled by PhiML when it first sees arguments of a shape.
 
     Called while another function is being traced it becomes a part of that trace, since PhiML's traces
-    do not nest.  With `gradient_of`, calls return (value, gradient by that argument).
+    do not nest.  Where networks compute in a lower precision (`hyco.learning.amp`) it runs uncompiled, since
+    PyTorch lowers the parts of operations such as `einsum`, of which a trace records the whole (2.13).  With
+    `gradient_of`, calls return (value, gradient by that argument).
 
     Args:
         function: of named tensors (or dicts of them), without side effects but those on `network`.
@@ -169,6 +172,8 @@ class Compiled:
         if _tracing.get():
             return self.function(*args)
         with self.compute.scope():
+            if network_precision() is not None:
+                return self._target(*args)
             natives = [_native(leaf) for arg in args for leaf in _leaves(arg)]
             if not all(map(_is_in_rows, natives)):
                 args = tuple(_in_rows(arg) for arg in args)
@@ -180,7 +185,7 @@ class Compiled:
             if self.traces == known:
                 return result
             for buffer, value in zip(self._buffers, before, strict=True):
-                buffer.copy_(value)
+                buffer.data.copy_(value)  # unseen by autograd, which keeps the buffers of earlier steps
             return self._run(jit, args)
 
     def _run(self, jit: Any, args: tuple[Any, ...]) -> Any:

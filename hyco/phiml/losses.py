@@ -28,4 +28,5 @@ def rollout_loss(
     error = rollout.field[dynamic].time[1:] - targets.field[dynamic]
     if weights is None:
         return math.mean(error * error, error.shape)
-    return math.sum(weights * math.mean(error * error, "field"), weights.shape)
+    # PhiML 1.16.1 keeps no `field` of a single component in memory, and takes a mean over it for one over all
+    return math.sum(weights * (error * error), error.shape) / len(dynamic)

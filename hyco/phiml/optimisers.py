@@ -2,23 +2,39 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 from phiml import nn
+from phiml.backend import choose_backend
+
+from hyco.interfaces import Optimizer
 
 BETAS = (0.9, 0.999)
 EPSILON = 1e-8
+SMALL = 1e-6
 
 
-def adam(network: Any, learning_rate: float, weight_decay: float = 0.0) -> Any:
-    """Adam over all parameters of a network.  Source: Kingma and Ba (2015)."""
-    optimiser = nn.adam(network, learning_rate, betas=BETAS, epsilon=EPSILON)
-    for group in optimiser.param_groups:  # PhiML's Adam takes no decay, its native optimiser does
-        group["weight_decay"] = weight_decay
-    return optimiser
+def optimiser(network: Any, learning_rate: float, settings: Optimizer) -> Any:
+    """The optimiser of all parameters of a network, PyTorch's own, which PhiML makes.
+
+    adam:   Kingma and Ba (2015); weight decay as L2, inside the gradient.
+    adamw:  the same with decoupled decay, Loshchilov and Hutter (2019).
+    sgd:    v <- momentum v + g,  w <- w - learning_rate v;  decay as L2.
+    """
+    decay = settings.weight_decay
+    if settings.name == "sgd":
+        return nn.sgd(network, learning_rate, momentum=settings.momentum, weight_decay=decay)
+    made = nn.adam(network, learning_rate, betas=BETAS, epsilon=EPSILON)
+    if settings.name == "adamw":  # PhiML has none (1.16.1); it stands beside the Adam that PhiML made
+        family = sys.modules[type(made).__module__.rpartition(".")[0]]
+        return family.AdamW(network.parameters(), learning_rate, betas=BETAS, eps=EPSILON, weight_decay=decay)
+    for group in made.param_groups:  # PhiML's Adam takes no decay, its native optimiser does
+        group["weight_decay"] = decay
+    return made
 
 
 def set_learning_rate(optimiser: Any, learning_rate: float) -> None:
@@ -26,10 +42,29 @@ def set_learning_rate(optimiser: Any, learning_rate: float) -> None:
     nn.set_learning_rate(optimiser, learning_rate)
 
 
+def clip_gradients(optimiser: Any, limit: float) -> Any:
+    """Scale all gradients so that their common norm is at most `limit`; the norm before, still native.
+
+    |g| = sqrt(sum g^2),   g <- g min(1, limit / (|g| + 1e-6))
+    """
+    gradients = [p.grad for group in optimiser.param_groups for p in group["params"] if p.grad is not None]
+    library = choose_backend(*gradients)
+    norm = library.stack([g.square().sum() for g in gradients], 0).sum().sqrt()
+    share = (limit / (norm + SMALL)).clamp(max=1.0)
+    for gradient in gradients:
+        gradient.mul_(share)
+    return norm
+
+
 def moments(optimiser: Any) -> dict[str, NDArray[Any]]:
-    """The optimiser's state per parameter, as `index.name`."""
+    """The optimiser's state per parameter, as `index.name`; what it has not yet is left out."""
     state = optimiser.state_dict()["state"]
-    return {f"{i}.{name}": t.cpu().numpy().copy() for i, entry in state.items() for name, t in entry.items()}
+    return {
+        f"{i}.{name}": t.cpu().numpy().copy()
+        for i, entry in state.items()
+        for name, t in entry.items()
+        if t is not None
+    }
 
 
 def put_moments(optimiser: Any, arrays: Mapping[str, NDArray[Any]]) -> None:

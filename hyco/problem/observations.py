@@ -98,7 +98,7 @@ def window_starts(observed: Mask, rollout_steps: int, *, first_only: bool = Fals
     """First frames of the windows of a trajectory whose `observed` frames, (T,), are given.
 
     A window of `rollout_steps` consecutive frames needs an initial state, so its first frame is observed, and
-    something to compare with, so at least one of the others is.  `first_only`: frame 0 alone may be the first.
+    something to compare with, so at least one of the others is.  `first_only`: it begins at frame 0.
     """
     counts = np.concatenate([[0], np.cumsum(observed)])  # of observed frames before each frame
     last = len(observed) - rollout_steps
@@ -150,7 +150,7 @@ def _box(grid: Grid, intervals: Mapping[str, Interval], keys: Sequence[str]) -> 
         if not sides[-1].any():
             raise ConfigError(
                 f"{key}: no cell has its centre between {least:g} and {greatest:g} of the axis {axis}, whose "
-                f"{cells} cells lie 1/{cells} apart. Choose more of it."
+                f"{cells} cells lie 1/{cells} apart. Choose a larger part of it."
             )
     mask: Mask = np.logical_and.reduce(np.meshgrid(*sides, indexing="ij"))
     return mask
@@ -183,7 +183,9 @@ def _from_array(path: Path, grid: Grid) -> Mask:
         raise ConfigError(f"path: {path} is no array of numpy: {error}.") from None
     if not isinstance(array, np.ndarray) or array.shape != grid.resolution:
         found = array.shape if isinstance(array, np.ndarray) else "several arrays"
-        raise ConfigError(f"path: {path} has the shape {found}, the grid {grid.resolution}; one value per cell.")
+        raise ConfigError(
+            f"path: {path} has the shape {found}, expected that of the grid, {grid.resolution}."
+        )
     if array.dtype != bool and not (array.dtype.kind in "iuf" and np.isin(array, (0, 1)).all()):
         raise ConfigError(f"path: {path} has other values than 0, not observed, and 1, observed.")
     return array.astype(bool)
@@ -239,10 +241,10 @@ _SPACE: dict[str, Callable[..., Mask | None]] = {
 def time_mask(mask: str, **settings: Any) -> Times | None:
     """What picks the observed ones of T frames, by the name of a mask and its settings; None: all.
 
-        full
-        endpoints   start, end: the first and the last frames, as many as fit into these shares; at least one each
-        uniform     stride: every so many-th, the first one included
-        custom      fractions: those nearest to these shares of the duration
+    full
+    endpoints   start, end: the first and the last frames, as many as fit into these shares; at least one
+    uniform     stride: every so many-th, the first one included
+    custom      fractions: those nearest to these shares of the duration
     """
     return None if mask == "full" or settings.get("stride") == 1 else partial(_TIME[mask], **settings)
 

@@ -95,13 +95,13 @@ class Windows:
             if count < self.rollout_steps:
                 raise DataError(
                     f"a window of {self.rollout_steps} frames needs trajectories of at least "
-                    f"{self.rollout_steps}; simulation {simulation} has {count}. Lower trainer.rollout_steps or "
-                    "regenerate."
+                    f"{self.rollout_steps}; simulation {simulation} has {count}. "
+                    "Lower trainer.rollout_steps or regenerate."
                 )
         if simulations and not self.real_count:
             begin = "the first frame" if self.first_only else "an observed frame"
             raise DataError(
-                f"no window of {self.rollout_steps} frames that begins at {begin} has another observed frame, "
+                f"no window of {self.rollout_steps} frames that begins at {begin} has another observed frame "
                 f"in {len(simulations)} simulations of {min(self.real)} to {max(self.real)} frames. Observe "
                 "more frames (observations.time), or change trainer.rollout_steps."
             )
@@ -116,7 +116,7 @@ class Windows:
         return trajectory, self._starts[trajectory][index - before]
 
     def observed_targets(self, indices: Sequence[int], resolution: tuple[int, ...]) -> Mask | None:
-        """Which cells of which target frames of these windows are observed, (window, time, *space); None: all."""
+        """Which entries of the targets of these windows are observed, (window, time, *space); None: all."""
         if self.observed is None and self.space is None and self.points is None:
             return None
         made = np.ones((len(indices), self.rollout_steps - 1, *resolution), dtype=bool)

@@ -9,8 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from hyco.report.curves import epochs_of
-from hyco.report.evaluation import Evaluation, ParameterResult, number
+from hyco.report.evaluation import Evaluation, ParameterResult
 from hyco.report.metrics import parameter_error
 from hyco.report.plots import (
     LINES,
@@ -23,6 +22,8 @@ from hyco.report.plots import (
     plane,
     plane_note,
 )
+from hyco.report.records import epochs_of
+from hyco.report.summary import number
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

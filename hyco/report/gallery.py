@@ -9,10 +9,18 @@ from pathlib import Path
 
 from hyco.report.animation import draw_animation
 from hyco.report.coefficients import draw_parameter
-from hyco.report.curves import draw_error_over_time, draw_loss_curves, epochs_of
-from hyco.report.evaluation import MODELS, Evaluation, ParameterResult, SimulationResult, Summary
+from hyco.report.curves import draw_band_errors, draw_error_over_time, spread_name
+from hyco.report.evaluation import MODELS, Evaluation, ParameterResult, SimulationResult
 from hyco.report.frames import draw_frames
+from hyco.report.observed import hides
+from hyco.report.parameter_evolution import draw_evolution, has_evolution
 from hyco.report.plots import plane_note, shown_component
+from hyco.report.records import epochs_of
+from hyco.report.sensors import draw_observations
+from hyco.report.spectra import draw_spectra
+from hyco.report.summary import Summary
+from hyco.report.training_curves import draw_training
+from hyco.report.whole import draw_slices, draw_space_time
 
 
 @dataclass(frozen=True)
@@ -32,32 +40,60 @@ class Picture:
 
 def draw_figures(evaluation: Evaluation, summary: Summary, folder: Path, *, dpi: int) -> Iterator[Picture]:
     """Draw the figures of a report, in the order in which they are to be read."""
+    if hides(evaluation.observed):
+        yield _observations(evaluation, folder, dpi)
     yield _over_time(evaluation, summary, folder, dpi)
     for parameter in evaluation.parameters:
         yield _parameter(evaluation, parameter, folder, dpi)
     for simulation in evaluation.simulations:
         yield _frames(evaluation, simulation, folder, dpi)
+        if evaluation.grid.rank != 2:
+            yield _whole(evaluation, simulation, folder, dpi)
+    yield _bands(evaluation, summary, folder, dpi)
+    yield _spectra(evaluation, folder, dpi)
     if any(epochs_of(evaluation.history, model) for model in MODELS):
-        yield _losses(evaluation, folder, dpi)
+        yield _training(evaluation, summary, folder, dpi)
 
 
 def draw_animations(evaluation: Evaluation, folder: Path, *, fps: int) -> Iterator[Picture]:
-    """Draw the animation of every test simulation."""
+    """Draw the animation of every test simulation, and of every field that was recovered."""
     for result in evaluation.simulations:
         path = folder / f"sim_{result.simulation}.gif"
         draw_animation(evaluation, result, path, fps=fps)
         caption = f"Test simulation {result.simulation}, all {result.frames} frames{plane_note(evaluation)}."
         alt = f"Animation of truth, predictions and errors of test simulation {result.simulation}"
         yield Picture(path, caption, alt)
+    for parameter in evaluation.parameters:
+        if has_evolution(evaluation, parameter):
+            path = folder / f"parameters_{parameter.name}.gif"
+            draw_evolution(evaluation, parameter, path)
+            name = parameter.name.replace("_", " ")
+            caption = f"{name}, as it was recovered in the course of the training{plane_note(evaluation)}."
+            yield Picture(path, caption, f"Animation of the recovered {name} after each solve")
+
+
+def _observations(evaluation: Evaluation, folder: Path, dpi: int) -> Picture:
+    path = folder / "observations.png"
+    draw_observations(evaluation, path, dpi=dpi)
+    what = {
+        1: "cells and frames",
+        2: "cells, and below the frames,",
+        3: "share of the cells along each axis, and below the frames,",
+    }
+    caption = (
+        f"What was observed of every training simulation: {what[evaluation.grid.rank]} with something to compare "
+        "with (blue). Noise is given as a share of the root mean square of each component."
+    )
+    return Picture(path, caption, "Maps of the observed cells, and marks of the observed frames")
 
 
 def _over_time(evaluation: Evaluation, summary: Summary, folder: Path, dpi: int) -> Picture:
     path = folder / "error_over_time.png"
     draw_error_over_time(evaluation, summary, path, dpi=dpi)
     several = len(evaluation.simulations) > 1
-    spread = "Median of the test simulations; shaded: the range they span. " if several else ""
+    spread = f"Median of the test simulations; shaded: {spread_name(len(evaluation.simulations))}. "
     caption = (
-        f"Error of the rollouts over time. {spread}Left: nRMSE of each frame, beside that of the prediction "
+        f"Error of the rollouts over time. {spread if several else ''}Left: nRMSE of each frame, beside that of the prediction "
         "that nothing changes. Right: correlation with the truth, and the level of 0.8."
     )
     return Picture(path, caption, "Curves of nRMSE and correlation over time")
@@ -83,10 +119,48 @@ def _frames(evaluation: Evaluation, result: SimulationResult, folder: Path, dpi:
     return Picture(path, caption, alt)
 
 
-def _losses(evaluation: Evaluation, folder: Path, dpi: int) -> Picture:
+def _whole(evaluation: Evaluation, result: SimulationResult, folder: Path, dpi: int) -> Picture:
+    component = shown_component(evaluation.layout).replace("_", " ")
+    if evaluation.grid.rank == 1:
+        path = folder / f"space_time_{result.simulation}.png"
+        draw_space_time(evaluation, result, path, dpi=dpi)
+        caption = f"Test simulation {result.simulation}: {component} in space and time."
+        return Picture(path, caption, "Truth, predictions and errors over x and t")
+    path = folder / f"slices_{result.simulation}.png"
+    draw_slices(evaluation, result, path, dpi=dpi)
+    caption = (
+        f"Test simulation {result.simulation}: {component} at the last frame, in three planes of the box."
+    )
+    return Picture(path, caption, "Truth, predictions and errors in three planes")
+
+
+def _bands(evaluation: Evaluation, summary: Summary, folder: Path, dpi: int) -> Picture:
+    path = folder / "error_by_frequency.png"
+    draw_band_errors(evaluation, summary, path, dpi=dpi)
+    spread = (
+        f" Shaded: {spread_name(len(evaluation.simulations))}." if len(evaluation.simulations) > 1 else ""
+    )
+    caption = (
+        "Error of each frame in three bands of the radial wave number |k|, over the root mean square of the whole "
+        "truth: the squares of the three add up to that of the nRMSE. Dotted: what there is of the truth in the "
+        f"band; an error above it is worse than predicting nothing there.{spread}"
+    )
+    return Picture(path, caption, "Curves of the error at low, middle and high wave numbers over time")
+
+
+def _spectra(evaluation: Evaluation, folder: Path, dpi: int) -> Picture:
+    path = folder / "spectra.png"
+    draw_spectra(evaluation, path, dpi=dpi)
+    several = ", means over the test simulations" if len(evaluation.simulations) > 1 else ""
+    caption = f"Energy spectra of truth and predictions at three times{several}; dotted: limits of the bands."
+    return Picture(path, caption, "Energy over the wave number, of truth and predictions")
+
+
+def _training(evaluation: Evaluation, summary: Summary, folder: Path, dpi: int) -> Picture:
     path = folder / "loss_curves.png"
-    draw_loss_curves(evaluation.history, path, dpi=dpi)
-    caption = "Losses of the training."
+    errors = {name: entry["after_solves"] for name, entry in summary["parameters"].items()}
+    draw_training(evaluation.history, path, dpi=dpi, errors=errors)
+    caption = "The course of the training: losses, and below them what steered it and what came of it."
     if any(record.get("phase") == "cycle" for record in evaluation.history):
         caption += " In the cycles each model also learns from what the other one generates."
-    return Picture(path, caption, "Curves of training and validation loss")
+    return Picture(path, caption, "Curves of training and validation loss, schedules and counts by epoch")

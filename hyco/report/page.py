@@ -8,8 +8,9 @@ from importlib.resources import files
 from pathlib import Path
 from typing import Any
 
-from hyco.report.evaluation import MODELS, Evaluation, Summary, number, summarise
+from hyco.report.evaluation import MODELS, Evaluation
 from hyco.report.gallery import draw_animations, draw_figures
+from hyco.report.summary import Summary, number, summarise
 from hyco.report.tables import tables
 from hyco.storage.atomic import write_json, write_text
 

@@ -10,7 +10,7 @@ from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -31,6 +31,7 @@ LINES: dict[str, dict[str, Any]] = {
     "physical": {"color": "#D55E00", "linestyle": (0, (5, 1.5)), "linewidth": 1.8},
     "baseline": {"color": "#7A7A7A", "linestyle": (0, (1, 1.2)), "linewidth": 1.8},
 }
+SOFT = "#5A5A5A"  # of notes and of what stands in the background
 DIVERGING, SEQUENTIAL, ERROR = "RdBu_r", "viridis", "magma_r"
 STYLE: Any = {
     "font.family": "DejaVu Sans",
@@ -152,17 +153,27 @@ def pixels(values: NDArray[np.floating], grid: Grid) -> Any:
 
 def draw_plane(axes: Axes, values: NDArray[np.floating], grid: Grid, scale: Scale) -> Any:
     """Draw a field (*space) of a 2-D or 3-D grid as an image, cells that are not finite in grey."""
+    elongated = not 0.3 <= grid.size[1] / grid.size[0] <= 2.0
+    extent = (0.0, grid.size[0], 0.0, grid.size[1])
+    aspect: Any = "auto" if elongated else "equal"
+    return draw_image(axes, pixels(values, grid), scale, extent=extent, aspect=aspect)
+
+
+def draw_image(
+    axes: Axes,
+    rows: NDArray[np.floating],
+    scale: Scale,
+    *,
+    extent: tuple[float, float, float, float],
+    aspect: Literal["auto", "equal"],
+) -> Any:
+    """Draw an array (rows from the bottom up, columns) as an image, what is not finite in grey."""
     import matplotlib
 
     colours = matplotlib.colormaps[scale.colours].with_extremes(bad="#9E9E9E")
-    elongated = not 0.3 <= grid.size[1] / grid.size[0] <= 2.0
+    masked: Any = np.ma.masked_invalid
     return axes.imshow(
-        pixels(values, grid),
-        extent=(0.0, grid.size[0], 0.0, grid.size[1]),
-        aspect="auto" if elongated else "equal",
-        cmap=colours,
-        vmin=scale.low,
-        vmax=scale.high,
+        masked(rows), extent=extent, aspect=aspect, cmap=colours, vmin=scale.low, vmax=scale.high
     )
 
 

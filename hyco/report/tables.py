@@ -6,10 +6,12 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from hyco.report.curves import NAMES, epochs_of
-from hyco.report.evaluation import MODELS, Evaluation, Summary, number
+from hyco.report.curves import NAMES
+from hyco.report.evaluation import MODELS, Evaluation
 from hyco.report.plots import superscripts
+from hyco.report.records import epochs_of
 from hyco.report.shadow import HEADS, shadow_note, shadow_rows
+from hyco.report.summary import Summary, number
 
 
 @dataclass(frozen=True)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import json
 import os
+import re
 import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
@@ -14,6 +15,7 @@ from uuid import uuid4
 
 from hyco.errors import HycoError, StorageError
 
+_TEMPORARY = re.compile(r"\..+\.[0-9a-f]{12}(\.\w+)?")
 _PROBE = bytes(1 << 16)
 _ADVICE = {
     errno.ENOSPC: "Make room on the disk",
@@ -59,6 +61,55 @@ def atomic_write(path: str | Path) -> Iterator[Path]:
         with suppress(OSError):
             temporary.unlink()
     _sync_directory(target.parent)
+
+
+@contextmanager
+def atomic_folder(path: str | Path) -> Iterator[Path]:
+    """A temporary folder beside `path`, which takes that name when the block ends without an error.
+
+    Files in it are to be written by `atomic_write`, which puts them on the disk.  Any error, an interrupt
+    included, removes it.  Raises StorageError when it cannot be written, or when there is a `path` already.
+    """
+    target = Path(path)
+    temporary = target.with_name(f".{target.name}.{uuid4().hex[:12]}")
+    try:
+        try:
+            temporary.mkdir(parents=True)
+            yield temporary
+            _sync_directory(temporary)
+            os.rename(temporary, target)
+        except StorageError as error:  # about a file in it, by a name that the user never sees
+            raise StorageError(str(error).replace(str(temporary), str(target))) from error
+        except OSError as error:
+            reason = _reason(error, temporary, target)
+            if reason is None:
+                raise
+            raise StorageError(_message(reason, temporary, target)) from error
+    finally:
+        shutil.rmtree(temporary, ignore_errors=True)
+    _sync_directory(target.parent)
+
+
+def remove_leftovers(folder: Path) -> list[Path]:
+    """Remove what processes that were killed left half-written in a folder; what was removed.
+
+    To be called where nobody else writes.
+    """
+    found = [p for p in folder.iterdir() if _TEMPORARY.fullmatch(p.name)] if folder.is_dir() else []
+    for path in found:
+        if path.is_dir() and not path.is_symlink():
+            shutil.rmtree(path, ignore_errors=True)
+        else:
+            with suppress(OSError):
+                path.unlink()
+    return found
+
+
+def remove_folder(path: Path) -> None:
+    """Remove a folder and all that is in it: at once for others, whatever happens meanwhile."""
+    hidden = path.with_name(f".{path.name}.{uuid4().hex[:12]}")
+    os.rename(path, hidden)
+    shutil.rmtree(hidden, ignore_errors=True)
 
 
 def write_bytes(path: str | Path, data: bytes | memoryview) -> None:

@@ -16,7 +16,9 @@ from pathlib import Path
 from typing import Any
 
 from hyco.errors import DataError
-from hyco.storage.atomic import write_json, write_text
+from hyco.storage.atomic import remove_leftovers, write_json, write_text
+from hyco.storage.generations import Generations
+from hyco.storage.locking import locked
 
 PACKAGES = ("hyco", "numpy", "scipy", "torch", "phiflow", "phiml", "h5py", "numexpr", "matplotlib")
 Record = dict[str, Any]
@@ -33,11 +35,29 @@ class RunDirectory:
     path: Path
     checkpoints: Path
     history: list[Record] = field(default_factory=list)
+    _lines: list[str] = field(default_factory=list)
+
+    @property
+    def generations(self) -> Generations:
+        """The states of its training."""
+        return Generations(self.checkpoints)
 
     @property
     def history_file(self) -> Path:
         """Where the history is."""
         return self.path / "history.jsonl"
+
+    @contextmanager
+    def held(self) -> Iterator[None]:
+        """Inside, no other process runs here, and what killed ones left half-written is gone.
+
+        Raises InputError when another process does, before anything is changed.
+        """
+        inside = self.checkpoints.resolve().is_relative_to(self.path.resolve())
+        with locked(self.path, *(() if inside else (self.checkpoints,))):
+            for folder in (self.path, self.checkpoints, self.path / "figures", self.path / "animations"):
+                remove_leftovers(folder)
+            yield
 
     def begin(self, config_yaml: str, facts: Record) -> None:
         """Write down what is run, and on what."""
@@ -47,12 +67,13 @@ class RunDirectory:
     def record(self, record: Record) -> None:
         """Add a record to the history."""
         self.history.append(record)
-        self.write_history(self.history)
+        self._lines.append(_line(record))
+        write_text(self.history_file, "".join(self._lines))
 
     def write_history(self, records: Sequence[Record]) -> None:
         """Put these records in place of the history."""
-        self.history = list(records)
-        write_text(self.history_file, "".join(json.dumps(r) + "\n" for r in self.history))
+        self.history, self._lines = list(records), [_line(r) for r in records]
+        write_text(self.history_file, "".join(self._lines))
 
     def read_history(self) -> list[Record]:
         """The history on disk; empty when there is none.  Raises DataError when it is damaged."""
@@ -62,7 +83,7 @@ class RunDirectory:
             return [json.loads(line) for line in self.history_file.read_text().splitlines()]
         except ValueError as error:
             raise DataError(
-                f"{self.history_file}: not JSON lines ({error}). Delete it, or train again."
+                f"{self.history_file}: not JSON lines ({error}). Put it right, or train again."
             ) from error
 
     @contextmanager
@@ -82,6 +103,10 @@ class RunDirectory:
             logger.setLevel(level)
             logger.removeHandler(handler)
             handler.close()
+
+
+def _line(record: Record) -> str:
+    return json.dumps(record) + "\n"
 
 
 def environment() -> Record:

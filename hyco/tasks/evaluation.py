@@ -8,11 +8,14 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from hyco.config import Config
-from hyco.errors import ConfigError
+from hyco.errors import ConfigError, DataError
 from hyco.interfaces import PhysicalModel, SyntheticModel
 from hyco.migration.factory import Factory, choices
-from hyco.report.evaluation import Evaluation, ParameterResult, SimulationResult, summarise
+from hyco.report.evaluation import Evaluation, ParameterResult, SimulationResult
+from hyco.report.observed import Observed
 from hyco.report.page import summary_lines, write_report
+from hyco.report.summary import summarise
+from hyco.storage.parameter_history import NAME, ParameterHistory, Snapshots
 from hyco.storage.run_directory import RunDirectory, environment
 from hyco.tasks.progress import FILE_ONLY, Progress
 
@@ -60,6 +63,8 @@ def evaluate_models(
         parameters=_parameters(config, models),
         history=tuple(directory.read_history()),
         trained_on=_trained_on(config),
+        observed=_observed(config),
+        snapshots=_snapshots(directory),
     )
     report = write_report(
         evaluation,
@@ -79,6 +84,26 @@ def evaluate_models(
         log.info(line, extra=FILE_ONLY)
         progress.say(line)
     return summary
+
+
+def _observed(config: Config) -> dict[str, Observed]:
+    """What each trained model was shown of the training data."""
+    observations, frames = config.observed(), config.data.trajectory_length
+    shown = {}
+    for model in ("synthetic", "physical"):
+        if config.general.mode in ("hybrid", model):
+            sensors = observations.of(model)
+            shown[model] = Observed(sensors.frames(frames), sensors.space, sensors.noise)
+    return shown
+
+
+def _snapshots(directory: RunDirectory) -> Snapshots:
+    """The parameters after the solves of the training; none where the file is damaged."""
+    try:
+        return ParameterHistory(directory.path / NAME).read()
+    except DataError as error:
+        log.warning("the report shows no evolution of the parameters: %s", error)
+        return Snapshots()
 
 
 def _trained_on(config: Config) -> tuple[int, ...]:

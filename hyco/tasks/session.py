@@ -9,13 +9,15 @@ from pathlib import Path
 from typing import Any
 
 from hyco.config import Config, load_config
-from hyco.errors import ConfigError, Interrupted
+from hyco.errors import ConfigError, InputError, Interrupted, Stopped
 from hyco.migration.factory import choices, mode_from
 from hyco.storage.run_directory import RunDirectory
 from hyco.tasks.evaluation import evaluate_models
 from hyco.tasks.generation import generate_simulations
-from hyco.tasks.interrupts import remembered_interrupts
+from hyco.tasks.interrupts import CTRL_C, Stops, heard
+from hyco.tasks.limits import TimeLimit
 from hyco.tasks.progress import FILE_ONLY, Progress, Silent
+from hyco.tasks.resuming import find_resumption
 from hyco.tasks.shadowing import shadowing
 from hyco.tasks.training import Training
 
@@ -28,6 +30,8 @@ def run(
     *,
     tasks: Sequence[str] | None = None,
     resume: bool = False,
+    force: bool = False,
+    time_limit: TimeLimit | str | float | None = None,
     progress: Progress | None = None,
 ) -> dict[str, Any]:
     """Do the tasks of an experiment in order: generate data, train, evaluate.
@@ -37,40 +41,48 @@ def run(
         overrides: `dotted.key=value`, for a path or name.
         tasks: instead of the configuration's `general.tasks`.
         resume: go on with the training that the output folder holds.
+        force: go on although settings that change results are others than before.
+        time_limit: seconds, or text such as `23h50m`, after which the run stops by itself, its state saved.
         progress: told how far the work is.
 
     Returns the summary that `metrics.json` holds; empty when nothing was evaluated.
-    Raises InputError for input that cannot be used, before any work; RunError for what fails on the way;
-    Interrupted on Ctrl-C, with the state of the last complete epoch saved.
+    Raises InputError for input that cannot be used, and where another run is at work in the output folder,
+    before any work; RunError for what fails on the way; Interrupted on Ctrl-C, and Stopped on SIGTERM,
+    SIGUSR1 and at the time limit, with the state saved.
     """
+    limit = None if time_limit is None else TimeLimit.of(time_limit)
     if not isinstance(config, Config):
         origin, config = str(config), load_config(config, overrides)
     elif overrides:
         raise ConfigError("overrides apply to a configuration file; a Config is complete. Load it with them.")
     else:
         origin = "configuration"
+    if force and not resume:
+        raise InputError("--force goes on in spite of other settings, so it needs --resume.")
     chosen = config.general.tasks if tasks is None else tuple(tasks)
     summary: dict[str, Any] = {}
-    renewed = [task for task in chosen if not (resume and task == "train")]
-    with (
-        _session(config, origin, progress or Silent()) as (directory, shown),
-        shadowing(config, directory.path, renewed, shown) as (shadow, begin),
-    ):
-        training = Training(config, directory, shown, shadow)
-        try:
-            with remembered_interrupts() as check:
-                training.check = check
-                if "generate" in chosen:
-                    begin("generate")
-                    generate_simulations(config, shown, check, shadow)
-                if "train" in chosen:
-                    begin("train")
-                    training.run(resume=resume)
-                if "evaluate" in chosen:
-                    begin("evaluate")
-                    summary = evaluate_models(config, directory, shown, shadow)
-        except KeyboardInterrupt:
-            raise _interrupted(config, training) from None
+    shown, directory = progress or Silent(), RunDirectory(config.output_dir, config.checkpoint_dir)
+    goes_on = resume and "train" in chosen
+    with _session(config, origin, directory):
+        resumption = find_resumption(config, directory, force=force) if goes_on else None
+        _begin(config, directory, shown)
+        renewed = [task for task in chosen if not (goes_on and task == "train")]
+        with shadowing(config, directory.path, renewed, shown) as (shadow, begin):
+            stops = Stops(limit)
+            training = Training(config, directory, shown, shadow, stops)
+            try:
+                with heard(stops):
+                    if "generate" in chosen:
+                        begin("generate")
+                        generate_simulations(config, shown, stops.check, shadow)
+                    if "train" in chosen:
+                        begin("train")
+                        training.run(resumption, force=force)
+                    if "evaluate" in chosen:
+                        begin("evaluate")
+                        summary = evaluate_models(config, directory, shown, shadow)
+            except KeyboardInterrupt:
+                raise _stopped(config, training, stops) from None
     return summary
 
 
@@ -90,25 +102,30 @@ def evaluate(config: Config | str | Path, overrides: Sequence[str] = (), **optio
 
 
 @contextmanager
-def _session(config: Config, origin: str, progress: Progress) -> Iterator[tuple[RunDirectory, Progress]]:
-    directory = RunDirectory(config.output_dir, config.checkpoint_dir)
-    with mode_from(config, origin), directory.logging():
-        rows = choices(config)
-        for row in rows:
-            cells = row.component, row.implementation, row.mode, row.chosen_by
-            log.info("%-18s %-10s %-7s %s", *cells, extra=FILE_ONLY)
-        progress.begin(rows)
-        directory.begin(config.to_yaml(), {"device": config.trainer.device, "modes": [vars(r) for r in rows]})
+def _session(config: Config, origin: str, directory: RunDirectory) -> Iterator[None]:
+    """The mode of the configuration, and a folder that is this run's alone, with its log."""
+    with directory.held(), mode_from(config, origin), directory.logging():
         try:
-            yield directory, progress
+            yield
         except Exception as error:
             log.error("%s: %s", type(error).__name__, error, extra=FILE_ONLY)
             raise
 
 
-def _interrupted(config: Config, training: Training) -> Interrupted:
-    """Where the state of an interrupted run is."""
-    if training.begun:
-        where = f"the state of the last complete epoch is in {config.checkpoint_dir}"
-        return Interrupted(f"interrupted; {where}", resumable=True)
-    return Interrupted(f"interrupted; what was finished stays in {config.data.data_dir}, {config.output_dir}")
+def _begin(config: Config, directory: RunDirectory, progress: Progress) -> None:
+    """Say and write down what is run, and on what."""
+    rows = choices(config)
+    for row in rows:
+        cells = row.component, row.implementation, row.mode, row.chosen_by
+        log.info("%-18s %-10s %-7s %s", *cells, extra=FILE_ONLY)
+    progress.begin(rows)
+    directory.begin(config.to_yaml(), {"device": config.trainer.device, "modes": [vars(r) for r in rows]})
+
+
+def _stopped(config: Config, training: Training, stops: Stops) -> Interrupted:
+    """Why the run stopped, and where its state is."""
+    by_hand = stops.asked in (None, CTRL_C)
+    kind, why = (Interrupted, "interrupted") if by_hand else (Stopped, f"stopped by {stops.asked}")
+    if training.saved is not None:
+        return kind(f"{why}; the state is saved in {training.saved}", resumable=True)
+    return kind(f"{why}; what was finished stays in {config.data.data_dir}, {config.output_dir}")

@@ -1,75 +1,101 @@
-"""The training of one experiment: components from the factory, checkpoints and history after every epoch."""
+"""The training of one experiment: components from the factory, history, and states to go on from."""
 
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from hyco.config import Config
-from hyco.errors import CheckpointError, ConfigError
-from hyco.interfaces import Dataset, PhysicalTrainer, Record, SyntheticTrainer
+from hyco.errors import ConfigError
+from hyco.interfaces import Dataset, HybridTrainer, PhysicalTrainer, Record, SyntheticTrainer
 from hyco.migration.factory import Factory
-from hyco.migration.road import conversion
+from hyco.report.wording import line, losses
+from hyco.storage.hdf5 import read_facts, simulation_path
+from hyco.storage.parameter_history import NAME, ParameterHistory
 from hyco.storage.run_directory import RunDirectory
+from hyco.tasks.interrupts import Stops
 from hyco.tasks.progress import FILE_ONLY, Progress
+from hyco.tasks.resuming import Resumption, check_data, restore
+from hyco.tasks.saving import Saver, Trainer
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from hyco.migration.shadow import Shadow
 
 log = logging.getLogger("hyco.train")
-Trainer = SyntheticTrainer | PhysicalTrainer
 NAMES = {"synthetic": "surrogate epochs", "physical": "physical solves"}
 
 
 @dataclass
 class Training:
-    """Trains what `general.mode` asks for.
+    """Trains what `general.mode` asks for, and saves the state of it as `checkpoint` says.
 
-    After every epoch `<model>_last` holds the trainer's whole state, and `<model>_best` the model when it
-    was never better; after an interruption `run(resume=True)` goes on from the former.  A record is in the
-    history before the state that it belongs to is saved, so that none is missing from what goes on.  `begun`
-    says whether there is a state to go on from; `check` is called between epochs and iterations.
+    `<model>_best` is the model when it was never better.  A record is in the history before a state counts
+    it, so that none is missing from what goes on.  Between the last solve of a cycle and the record of the
+    cycle there is no state to go on from.
+
+    Attributes: stops, asked after every update, iteration and record; saved, the state that a run can go on
+    from, None before there is one.
     """
 
     config: Config
     directory: RunDirectory
     progress: Progress
     shadow: Shadow | None = None
+    stops: Stops = field(default_factory=Stops)
     trainers: dict[str, Trainer] = field(default_factory=dict)
-    begun: bool = False
-    check: Callable[[], None] = lambda: None
+    _saver: Saver | None = None
+    _closing: bool = False
+    _batch: int = 0
+    _batches: int = 0
 
-    def run(self, *, resume: bool = False) -> None:
-        """Train from the start, or go on."""
-        factory = Factory(self.config, self._observe, self._iteration, self.shadow)
+    def __post_init__(self) -> None:
+        self._parameters = ParameterHistory(self.directory.path / NAME)
+
+    @property
+    def saved(self) -> Path | None:
+        """The state that was saved, or gone on from, last."""
+        return self._saver.path if self._saver else None
+
+    def run(self, resumption: Resumption | None = None, *, force: bool = False) -> None:
+        """Train from the start, or go on; `force`: on other data than before, too."""
+        if resumption is not None and resumption.finished:
+            path = resumption.generations[0].path
+            log.info("the training is finished (%s); there is nothing to go on with", path)
+            return
+        factory = Factory(self.config, self._observe, self._iteration, self._pulse, self.shadow)
         train, validation = self._datasets(factory)
-        self._build(factory)
-        if resume:
-            self._restore()
-        else:
-            for name in self.trainers:
-                self._save(name)
-            self.directory.write_history([])
-        self.begun = True
-        self._show()
-        if self.config.general.mode == "hybrid":
-            synthetic, physical = self.trainers["synthetic"], self.trainers["physical"]
-            assert isinstance(synthetic, SyntheticTrainer)
-            assert isinstance(physical, PhysicalTrainer)
-            hybrid = factory.hybrid_trainer(synthetic, physical)
-            data = factory.adapt(train, hybrid.mode), _adapted(factory, validation, hybrid.mode)
-            hybrid.fit(*data, cycles=self.config.trainer.hybrid.cycles)
+        hybrid = self._build(factory)
+        saver = Saver(self.config, self.directory, self.trainers, hybrid, self._data(), self.stops.saved)
+        with self.stops.patiently():
+            if resumption is not None:
+                self._restore(saver, resumption, force)
+            else:
+                saver.save("begun", alone=True)
+                self.directory.write_history([])
+                self._parameters.clear()
+                self._note_parameters()
+            self._saver = saver
+            self._show()
+            self._fit(factory, hybrid, train, validation)
+            saver.save("finished", finished=True)
+
+    def _fit(
+        self, factory: Factory, hybrid: HybridTrainer | None, train: Dataset, validation: Dataset | None
+    ) -> None:
+        def adapted(side: Any) -> list[Dataset]:
+            return [factory.adapt(d, side) for d in (train, validation) if d is not None]
+
+        if hybrid is not None:
+            hybrid.fit(*adapted(hybrid.mode), cycles=self.config.trainer.hybrid.cycles)
             return
         for name, trainer in self.trainers.items():
-            data = factory.adapt(train, trainer.mode), _adapted(factory, validation, trainer.mode)
+            data = [
+                d.seen_by("synthetic" if name == "synthetic" else "physical") for d in adapted(trainer.mode)
+            ]
             trainer.fit(*data, epochs=max(0, self._total(name) - trainer.epochs_done))
-
-    def last(self, name: str, trainer: Trainer) -> Path:
-        """Where the state of a trainer is kept."""
-        return self.directory.checkpoints / f"{name}_last{trainer.suffix}"
 
     def _datasets(self, factory: Factory) -> tuple[Dataset, Dataset | None]:
         settings = self.config.trainer
@@ -82,60 +108,103 @@ class Training:
         train = factory.dataset(manager, settings.train_sim)
         validation = factory.dataset(manager, settings.val_sim) if settings.val_sim else None
         log.info("%d windows to train on, %d to validate on", len(train), len(validation or ()))
+        self._batches = -(-len(train) // settings.batch_size)
         return train, validation
 
-    def _build(self, factory: Factory) -> None:
+    def _data(self) -> dict[str, str]:
+        """What the trajectories of the training say they were made from."""
+        settings, folder = self.config.trainer, self.config.data.data_dir
+        used = sorted({*settings.train_sim, *settings.val_sim})
+        return {str(s): read_facts(simulation_path(folder, s)).fingerprint for s in used}
+
+    def _build(self, factory: Factory) -> HybridTrainer | None:
         mode = self.config.general.mode
         if mode != "physical":
             self.trainers["synthetic"] = factory.synthetic_trainer(factory.synthetic_model())
         if mode != "synthetic":
             model = factory.physical_model(self.config.initial_parameters())
             self.trainers["physical"] = factory.physical_trainer(model)
+        if mode != "hybrid":
+            return None
+        synthetic, physical = self.trainers["synthetic"], self.trainers["physical"]
+        assert isinstance(synthetic, SyntheticTrainer)
+        assert isinstance(physical, PhysicalTrainer)
+        return factory.hybrid_trainer(synthetic, physical)
 
-    def _restore(self) -> None:
-        for name, trainer in self.trainers.items():
-            path = self.last(name, trainer)
-            if not path.exists():
-                raise CheckpointError(f"{path}: nothing to resume from. {_remedy(path, trainer)}")
-            trainer.load(path)
-            log.info("resuming the %s model after epoch %d", name, trainer.epochs_done)
-        done = {name: t.epochs_done for name, t in self.trainers.items()}
-        self.directory.write_history([r for r in self.directory.read_history() if self._happened(r, done)])
+    def _restore(self, saver: Saver, resumption: Resumption, force: bool) -> None:
+        generation = restore(saver, resumption)
+        check_data(generation, saver.data, force=force)
+        self.directory.write_history(self.directory.read_history()[: generation.records])
+        if "physical" in self.trainers:
+            self._parameters.cut(self.trainers["physical"].epochs_done)
+        done = [f"{NAMES[name]} {trainer.epochs_done}" for name, trainer in self.trainers.items()]
+        log.info("resuming from %s: %s", generation.path, ", ".join(done))
 
-    def _happened(self, record: Record, done: dict[str, int]) -> bool:
-        """Whether a record of the history belongs to what the restored trainers have done."""
-        if record["kind"] == "epoch":
-            return bool(record["epoch"] <= done.get(record["model"], 0))
-        turns = record["cycle"] + self.config.trainer.hybrid.warmup
-        return all(done[name] >= turns * self._per_turn(name) for name in done)
+    # -------------------------------------------------------------------- what the trainers call meanwhile
 
     def _observe(self, record: Record) -> None:
         if record["kind"] == "epoch":
             record.update(self._place(record["model"], record["epoch"]))
+            self._note_parameters(record["model"])
         self.directory.record(record)
-        self._keep(record)
+        self._keep_best(record)
+        assert self._saver
+        self._saver.count(record)
+        self._closing = self._closes(record)
+        if not self._closing:
+            self._saver.save_if_due()
+        if record.get("model") == "synthetic":
+            self._batches, self._batch = self._batch or self._batches, 0
         self._show(record)
-        log.info(_line(record), extra=FILE_ONLY)
+        log.info(line(record), extra=FILE_ONLY)
         if record.get("status") == "diverged":
             log.warning("physical solve %d diverged; the parameters before it stay", record["epoch"])
-        self.check()
+        self._stop_if_asked()
 
-    def _keep(self, record: Record) -> None:
-        """Save the states after a record; the last solve of a cycle counts once the cycle is on record."""
-        if record["kind"] == "cycle":
-            self._save("physical")
-            return
-        name = record["model"]
-        if record["best"]:
-            model = self.trainers[name].model
-            model.save(self.directory.checkpoints / f"{name}_best{model.suffix}")
-        last = name == "physical" and record["epoch"] % self._per_turn(name) == 0
-        if not (last and record["phase"] == "cycle"):
-            self._save(name)
+    def _pulse(self) -> None:
+        """After an update of the surrogate."""
+        assert self._saver
+        self._saver.changed = True
+        self._batch += 1
+        self.progress.update("batches", self._batch, max(self._batch, self._batches))
+        self._saver.save_if_due()
+        self._stop_if_asked()
 
-    def _save(self, name: str) -> None:
-        trainer = self.trainers[name]
-        trainer.save(self.last(name, trainer))
+    def _iteration(self, iteration: int, loss: float) -> None:
+        """Within a physical solve, which goes on from its start: what is saved is the state before it."""
+        assert self._saver
+        text = f"loss {loss:.2e}, step {iteration}"
+        self.progress.update("iterations", iteration, self.config.trainer.physical.solve.max_iterations)
+        self.progress.detail(NAMES["physical"], text)
+        self._saver.save_if_due()
+        self._stop_if_asked()
+
+    def _stop_if_asked(self) -> None:
+        """Save and stop, when that was asked for and there is a state to go on from."""
+        assert self._saver
+        if self.stops.due() and not self._closing:
+            self._saver.save(str(self.stops.asked))
+            self.stops.check()
+
+    def _closes(self, record: Record) -> bool:
+        """Whether only the record of the cycle is missing now."""
+        last = record.get("model") == "physical" and record["epoch"] % self._per_turn("physical") == 0
+        return bool(last and record["phase"] == "cycle")
+
+    def _keep_best(self, record: Record) -> None:
+        if record.get("best"):
+            model = self.trainers[record["model"]].model
+            model.save(self.directory.checkpoints / f"{record['model']}_best{model.suffix}")
+
+    def _note_parameters(self, name: str = "physical") -> None:
+        """Keep what the parameters are now, for the report."""
+        if name == "physical" and name in self.trainers:
+            trainer = self.trainers[name]
+            model: Any = trainer.model
+            values = {p: model.arrays.numpy(model.parameters[p]) for p in self.config.learnable}
+            self._parameters.append(trainer.epochs_done, values)
+
+    # -------------------------------------------------------------------------------- how far the work is
 
     def _place(self, name: str, epoch: int) -> dict[str, Any]:
         """The phase and cycle that an epoch, counted over the whole run, belongs to."""
@@ -148,58 +217,23 @@ class Training:
         settings = self.config.trainer
         return settings.synthetic.epochs if name == "synthetic" else settings.physical.epochs
 
-    def _total(self, name: str) -> int:
+    def _turns(self) -> int:
         hybrid = self.config.trainer.hybrid
-        turns = hybrid.warmup + hybrid.cycles if self.config.general.mode == "hybrid" else 1
-        return turns * self._per_turn(name)
+        return hybrid.warmup + hybrid.cycles if self.config.general.mode == "hybrid" else 1
+
+    def _total(self, name: str) -> int:
+        return self._turns() * self._per_turn(name)
 
     def _show(self, record: Record | None = None) -> None:
         """Tell how far the work is: all of it at the start, later what a record is about."""
-        text = "" if record is None else _losses(record)
-        if self.config.general.mode == "hybrid" and (record is None or record["kind"] == "cycle"):
-            done = self._cycles_done() if record is None else record["cycle"]
-            self.progress.update("cycles", done, self.config.trainer.hybrid.cycles, text)
+        text = "" if record is None else losses(record)
+        if self.config.general.mode == "hybrid":
+            done = min(t.epochs_done // self._per_turn(name) for name, t in self.trainers.items())
+            ended = text if record is not None and record["kind"] == "cycle" else ""
+            self.progress.update("rounds", done - self._closing, self._turns(), ended)
         names = self.trainers if record is None else [record["model"]] if "model" in record else []
         for name in names:
-            self.progress.update(NAMES[name], self.trainers[name].epochs_done, self._total(name), text)
-
-    def _cycles_done(self) -> int:
-        turns = min(t.epochs_done // self._per_turn(name) for name, t in self.trainers.items())
-        return max(0, turns - self.config.trainer.hybrid.warmup)
-
-    def _iteration(self, iteration: int, loss: float) -> None:
-        self.progress.detail(NAMES["physical"], f"loss {loss:.2e}, step {iteration}")
-        self.check()
-
-
-def _remedy(path: Path, trainer: Trainer) -> str:
-    """What to do where there is no checkpoint: convert that of the other mode, if there is one."""
-    others = [p for p in sorted(path.parent.glob(f"{path.stem}.*")) if p.suffix != path.suffix]
-    if not others:
-        return "Run without --resume to start."
-    return (
-        f"There is one of the other mode: `{conversion(path.with_suffix(''), trainer.mode)}` makes it one of "
-        "this mode."
-    )
-
-
-def _adapted(factory: Factory, dataset: Dataset | None, side: Any) -> Dataset | None:
-    return None if dataset is None else factory.adapt(dataset, side)
-
-
-def _line(record: Record) -> str:
-    """A record in one line, for the log."""
-    if record["kind"] == "cycle":
-        return f"cycle {record['cycle']}: {_losses(record)}"
-    line = f"{record['model']} epoch {record['epoch']}: {_losses(record)}"
-    if record["model"] == "physical":
-        line += f", {record['iterations']} iterations, {record['status']}"
-    return line
-
-
-def _losses(record: Record) -> str:
-    """The losses of a record, short enough to stand beside a bar."""
-    if record["kind"] == "cycle":
-        return f"surrogate {record['synthetic_loss']:.2e}, physics {record['physical_loss']:.2e}"
-    validation = record["validation_loss"]
-    return f"loss {record['train_loss']:.2e}" + ("" if validation is None else f", val {validation:.2e}")
+            per, epochs = self._per_turn(name), self.trainers[name].epochs_done
+            self.progress.update(NAMES[name], (epochs - 1) % per + 1 if epochs else 0, per, text)
+        if record is not None:
+            self.progress.record(record)

@@ -85,10 +85,11 @@ def tiny(
                 "physical": {
                     "epochs": 1,
                     "learnable_parameters": guesses,
-                    "interaction_weight": 0.01,  # what an untrained surrogate teaches would drive all to 0
                     "solve": {"max_iterations": 2},  # before rounding decides where to step
                 },
                 "hybrid": {
+                    # what an untrained surrogate teaches would drive all to 0
+                    "loss_scaling": {"physical": {"interaction_weight": 0.01}},
                     "cycles": 1,
                     "warmup": 0,
                     "augmentation": {"num_trajectories": 1, "trajectory_length": 4},
@@ -135,7 +136,10 @@ class Outcome:
 
     def losses(self) -> dict[str, NDArray[np.float64]]:
         """Every loss in the records, by its place."""
-        keys = ("train_loss", "validation_loss", "initial_loss", "synthetic_loss", "physical_loss")
+        keys = (
+            *("train_loss", "validation_loss", "initial_loss", "synthetic_loss", "physical_loss"),
+            *("real_loss", "interaction_loss", "regularisation"),
+        )
         found = {
             f"{i} {r.get('model', r['kind'])} {key}": np.array(r[key])
             for i, r in enumerate(self.records)
@@ -168,9 +172,11 @@ def train(config: Config) -> Outcome:
         trainer = factory.hybrid_trainer(synthetic, physical)
         _fit(factory, trainer, train, validation, cycles=config.trainer.hybrid.cycles)
     elif synthetic:
-        _fit(factory, synthetic, train, validation, epochs=config.trainer.synthetic.epochs)
+        shown = (d.seen_by("synthetic") for d in (train, validation))
+        _fit(factory, synthetic, *shown, epochs=config.trainer.synthetic.epochs)
     else:
-        _fit(factory, physical, train, validation, epochs=config.trainer.physical.epochs)
+        shown = (d.seen_by("physical") for d in (train, validation))
+        _fit(factory, physical, *shown, epochs=config.trainer.physical.epochs)
     batch = validation.get_batch(range(len(validation)))
     initial = validation.arrays.numpy(batch.initial)
     parameters, weights, predictions = {}, {}, {}

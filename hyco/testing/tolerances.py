@@ -52,6 +52,12 @@ def _row(
     }
 
 
+def _in_bf16(error: float, rtol: float) -> dict[str, Tolerance]:
+    """A quantity that networks in bfloat16 make, in a training in float32."""
+    reason = "what differs in the last bit of float32 becomes neighbours among numbers of 8 bits, 4e-3 apart"
+    return {"float32": Tolerance(rtol, 0.0, f"measured {error:g}: {reason}")}
+
+
 KERNELS = "both sides run the same convolutions, phiml's within a trace"
 FOURIER = f"{KERNELS}; of Fourier layers, legacy runs fast transforms, phiml products with matrices"
 
@@ -111,6 +117,14 @@ NETWORKS: Rows = {
         (3e-9, 1e-8),
     ),
     "adam moments": _row("averages of equal gradients", (2e-15, 1e-12), (8e-7, 1e-5)),
+    "weights of an optimiser": _row("each optimiser on equal gradients, clipped or not", (0, 1e-13)),
+    "moments of an optimiser": _row(
+        "averages and sums of equal gradients; Adam's steps are counted in float32", (0, 1e-13), (0, 1e-6)
+    ),
+    "losses in bf16": _in_bf16(3e-3, 3e-2),
+    "gradients in bf16": _in_bf16(4e-3, 4e-2),
+    "norm of gradients": _row("the same sum of squares; PyTorch's own adds in another order", (0, 1e-13)),
+    "clipped gradients": _row("the same gradients times the same share", (0, 1e-13)),
 }
 
 TRAININGS: Rows = {

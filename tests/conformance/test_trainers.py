@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from hyco.config import Config
 from hyco.errors import CheckpointError, RunError
-from hyco.interfaces import Record
+from hyco.interfaces import LossWeights, Record
 from hyco.migration.factory import Factory
 from hyco.migration.registry import implementations, use_mode
 from hyco.testing import assert_equivalent
@@ -103,10 +103,11 @@ def assert_same_state(expected: Any, found: Any) -> None:
 
 COMMON = {"kind", "model", "epoch", "train_loss", "validation_loss", "generated_windows", "best", "timing"}
 KEYS = {
-    "synthetic": COMMON | {"learning_rate"},
+    "synthetic": COMMON | {"learning_rate", "rollout_steps"},
     "physical": COMMON
     | {"initial_loss", "iterations", "evaluations", "non_finite_evaluations", "status", "message"}
-    | {"windows", "parameters", "regularisation"},
+    | {"windows", "parameters", "regularisation", "attempts", "failures"}
+    | {"real_loss", "interaction_loss", "interaction_scale"},
 }
 
 
@@ -278,6 +279,125 @@ def test_a_diverged_solve_keeps_the_last_good_coefficient(
     assert record["status"] == "diverged"
     assert not record["best"]
     assert same(learned(s.trainer), good)
+
+
+def physical_stage(config: Config, side: str, *overrides: str) -> Stage:
+    return stage(config, "physical", Seen(side, "default", side), *overrides)
+
+
+@pytest.mark.parametrize("side", SIDES)
+@pytest.mark.parametrize("precision", ["float64", "float32"])
+def test_adam_lowers_the_loss_within_bounds(config: Config, side: str, precision: str) -> None:
+    learnable = "[{name: diffusion_coeff, initial_guess: 0.2, upper: 0.21}]"
+    s = physical_stage(
+        config,
+        side,
+        "trainer.physical.solve={method: adam, learning_rate: 0.004, max_iterations: 10}",
+        f"trainer.physical.learnable_parameters={learnable}",
+        f"trainer.precision={precision}",
+    )
+    (record,) = s.fit(1)
+    found = learned(s.trainer)["diffusion_coeff"]
+    assert record["train_loss"] < 0.98 * record["initial_loss"]
+    assert (record["iterations"], record["evaluations"]) == (10, 11)
+    assert np.float64(found.max()) == pytest.approx(0.21, rel=1e-6)
+    assert found.min() < 0.2
+
+
+@pytest.mark.parametrize("side", SIDES)
+@pytest.mark.parametrize("basis", ["{name: fourier, modes: 1}", "{name: gaussians, count: 3}"])
+def test_a_field_is_learned_in_its_basis_and_goes_on_from_a_file(
+    config: Config, side: str, basis: str, tmp_path: Path
+) -> None:
+    """The truth is a wave of one period: three unknowns instead of eight come nearer to it."""
+    learnable = (
+        "trainer.physical.learnable_parameters="
+        f"[{{name: diffusion_coeff, initial_guess: 0.25, basis: {basis}}}]"
+    )
+    more = "trainer.physical.solve.max_iterations=8"
+    whole, half, rest = (physical_stage(config, side, learnable, more) for _ in range(3))
+    expected = whole.fit(2)
+    assert expected[0]["train_loss"] < 0.9 * expected[0]["initial_loss"]
+    half.fit(1)
+    path = tmp_path / f"state{half.trainer.suffix}"
+    half.trainer.save(path)
+    rest.trainer.load(path)
+    found = rest.fit(1)[0]
+    for key in ("train_loss", "initial_loss", "validation_loss", "regularisation", "iterations"):
+        assert found[key] == expected[1][key], key
+    states = whole.trainer.state(), rest.trainer.state()
+    assert states[0].facts == states[1].facts
+    assert {"coefficients.diffusion_coeff", "best.coefficients.diffusion_coeff"} < set(states[0].arrays)
+    assert same(dict(states[0].arrays), dict(states[1].arrays))
+    with pytest.raises(CheckpointError, match="was learned in the bases"):
+        physical_stage(config, side).trainer.load(path)
+
+
+@pytest.mark.parametrize("side", SIDES)
+def test_regularisers_draw_a_field_together(config: Config, side: str) -> None:
+    more = "trainer.physical.solve.max_iterations=8"
+    free = physical_stage(config, side, more)
+    (record,) = free.fit(1)
+    assert record["regularisation"] == 0.0
+    for key, weight in (("smoothness", 0.1), ("total_variation", 0.01)):
+        s = physical_stage(config, side, more, f"trainer.physical.{key}={weight}")
+        (record,) = s.fit(1)
+        assert record["regularisation"] > 0.0
+        spread = np.ptp(learned(s.trainer)["diffusion_coeff"])
+        assert spread < 0.9 * np.ptp(learned(free.trainer)["diffusion_coeff"]), key
+
+
+@pytest.mark.parametrize("side", SIDES)
+def test_the_physical_loss_is_a_mean_over_what_is_observed(config: Config, side: str) -> None:
+    s = physical_stage(config, side)
+    batch = s.train.get_batch(range(4))
+    initial, targets = (s.train.arrays.numpy(t) for t in (batch.initial, batch.targets))
+    rollout = s.trainer.model.predict(initial, targets.shape[2])
+    error = np.mean((rollout[:, :, 1:] - targets) ** 2, axis=1)
+    shown = np.random.default_rng(4).random(error.shape) < 0.3
+    masked = dataclasses.replace(batch, observed=shown)
+    everything = dataclasses.replace(batch, observed=np.ones_like(shown))
+    expected = error[shown].mean()
+    values = {n: np.asarray(a, dtype=np.float64) for n, a in learned(s.trainer).items()}
+    assert float(s.trainer.loss(masked)) == pytest.approx(expected, rel=1e-12)
+    loss, gradients = s.trainer.loss_and_gradients(masked, values)
+    assert loss == pytest.approx(expected, rel=1e-12)
+    assert float(s.trainer.loss(everything)) == pytest.approx(float(s.trainer.loss(batch)), rel=1e-13)
+    plain = s.trainer.loss_and_gradients(batch, values)[1]
+    for name, gradient in gradients.items():
+        step = 1e-6 * np.random.default_rng(5).standard_normal(gradient.shape)
+        ahead, behind = (
+            s.trainer.loss_and_gradients(masked, {**values, name: values[name] + sign * step})[0]
+            for sign in (1.0, -1.0)
+        )
+        assert float(np.sum(gradient * step)) == pytest.approx((ahead - behind) / 2, rel=1e-4)
+        assert np.abs(gradient - plain[name]).max() > 1e-3 * np.abs(gradient).max()
+
+
+@pytest.mark.parametrize("side", SIDES)
+def test_loss_weights_decide_what_a_fit_learns_from(config: Config, side: str) -> None:
+    s = physical_stage(config, side)
+    targets = s.train.arrays.numpy(s.validation.get_batch([0, 1]).targets)
+    data = s.train.with_generated(s.train.arrays.trajectory(np.concatenate([targets, 1.1 * targets], axis=2)))
+
+    def fitted(weights: LossWeights) -> tuple[Record, dict[str, NDArray[Any]]]:
+        one = physical_stage(config, side)
+        return one.trainer.fit(data, None, epochs=1, weights=weights).records[0], learned(one.trainer)
+
+    plain, parameters = fitted(LossWeights())
+    assert plain["interaction_loss"] > 0.0
+    record, found = fitted(LossWeights(interaction=0.0))
+    assert (record["generated_windows"], record["interaction_loss"]) == (0, None)
+    s.fit(1)
+    assert same(found, learned(s.trainer))
+    assert not same(found, parameters)
+    record, found = fitted(LossWeights(real=0.0))
+    assert (record["windows"], record["real_loss"]) == (record["generated_windows"], None)
+    assert not same(found, parameters)
+    record, found = fitted(LossWeights(proportional=True))
+    assert record["interaction_scale"] != 1.0
+    assert record["initial_loss"] < plain["initial_loss"]  # the generated windows here are the worse ones
+    assert not same(found, parameters)
 
 
 # ------------------------------------------------------------------------------------------------ hybrid

@@ -220,6 +220,23 @@ def test_moments_come_along(config: Config, start: str, tmp_path: Path) -> None:
 
 
 @by_side
+@pytest.mark.parametrize("basis", ["{name: fourier, modes: 2}", "{name: gaussians, count: 3, width: 0.8}"])
+def test_coefficients_come_along(config: Config, basis: str, start: str, tmp_path: Path) -> None:
+    learnable = f"[{{name: diffusion_coeff, initial_guess: 0.25, basis: {basis}}}]"
+    config = tiny(config.data.data_dir.parent, [f"trainer.physical.learnable_parameters={learnable}"])
+    half, rest = Stage(config, "physical", start), Stage(config, "physical", OTHER[start])
+    half.fit(1)
+    path = tmp_path / f"last{SUFFIX[start]}"
+    half.trainer.save(path)
+    rest.trainer.load(there_and_back(path, start))
+    before, after = half.trainer.state(), rest.trainer.state()
+    assert before.facts == after.facts
+    assert "coefficients.diffusion_coeff" in before.arrays
+    assert list(before.arrays) == list(after.arrays)
+    assert all(np.array_equal(a, after.arrays[name]) for name, a in before.arrays.items())
+
+
+@by_side
 def test_many_parameters_go_on_in_their_order(reaction: Config, start: str, tmp_path: Path) -> None:
     """Sums over all parameters round by their order, which a file does not keep; hence the same bits."""
     half, rest, direct = (Stage(reaction, "physical", side) for side in (start, OTHER[start], OTHER[start]))

@@ -65,12 +65,27 @@ PHYSICAL = [
     "trainer.physical.solve.abs_tol=0.0",
     "trainer.physical.solve.rel_tol=0.0",
 ]
+GUESS = "trainer.physical.learnable_parameters=[{name: diffusion_coeff, initial_guess: 0.25, basis: %s}]"
 KINDS = {
     "field": ["trainer.physical.epochs=2", "trainer.physical.solve.max_iterations=6"],
     "smooth field": ["trainer.physical.smoothness=1e-3", "trainer.physical.solve.max_iterations=10"],
     "scalar": [
         "model.physical.parameters.diffusion_coeff={type: scalar, value: 0.12}",
         "trainer.physical.solve.max_iterations=3",
+    ],
+    "varied field": ["trainer.physical.total_variation=1e-4", "trainer.physical.solve.max_iterations=10"],
+    "waves": [GUESS % "{name: fourier, modes: 2}", "trainer.physical.solve.max_iterations=6"],
+    "bumps": [GUESS % "{name: gaussians, count: 4}", "trainer.physical.solve.max_iterations=6"],
+    "adam": ["trainer.physical.solve={method: adam, learning_rate: 0.01, max_iterations: 12}"],
+    "adam on waves": [
+        GUESS % "{name: fourier, modes: 2}",
+        "trainer.physical.solve={method: adam, learning_rate: 0.01, max_iterations: 12}",
+    ],
+    "masked": [
+        "observations.space={mask: center, fraction: 0.6}",
+        "observations.time={mask: uniform, stride: 2}",
+        "observations.noise={level: 0.02}",
+        "trainer.physical.solve.max_iterations=6",
     ],
 }
 
@@ -139,3 +154,20 @@ def test_a_hybrid_run(tmp_path: Path, domain: dict[str, object], start: str) -> 
     assert_equivalent(legacy.weights, phiml.weights, "weights of a hybrid run")
     assert_equivalent(legacy.parameters, phiml.parameters, "parameters of a hybrid run")
     assert_equivalent(legacy.predictions, phiml.predictions, "predictions of a hybrid run")
+
+
+def test_a_hybrid_run_with_scaled_terms(tmp_path: Path) -> None:
+    weights = "{real_weight: {start: 0.5, end: 1.0}, interaction_weight: 0.02, proportional: true}"
+    legacy, phiml = outcomes(
+        tmp_path, [*HYBRID, f"trainer.hybrid.loss_scaling={{physical: {weights}}}"], LINE, noise=0.01
+    )
+    assert legacy.counts() == phiml.counts()
+    fits = [r for r in legacy.records if r.get("model") == "physical"]
+    assert [r["interaction_loss"] is None for r in fits] == [True, False, False]
+    assert all(r["interaction_scale"] not in (1.0, None) for r in fits[1:])
+    scales = [
+        [r["interaction_scale"] for r in o.records if "interaction_scale" in r] for o in (legacy, phiml)
+    ]
+    assert_equivalent(*map(np.array, scales), "losses of a hybrid run")
+    assert_equivalent(legacy.losses(), phiml.losses(), "losses of a hybrid run")
+    assert_equivalent(legacy.parameters, phiml.parameters, "parameters of a hybrid run")

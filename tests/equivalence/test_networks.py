@@ -246,7 +246,7 @@ def test_weight_gradients_are_those_of_central_differences(
     side: str, name: str, rng: np.random.Generator
 ) -> None:
     model = network(side, name, GRIDS[2], architecture={"activation": "tanh"})
-    trainer, batch = trainer_of(model, learning_rate=1e-30), windows(model, 2)
+    trainer, batch = trainer_of(model, schedule=lambda epoch: 1e-30), windows(model, 2)
     trainer.update(batch)
     gradients, weights = weight_gradients(model), model.weights()
     directions = {name: rng.standard_normal(w.shape) for name, w in weights.items()}
@@ -276,7 +276,10 @@ def test_running_statistics_follow_the_batches_of_training_alone(
 ) -> None:
     found = []
     for model in both(name, GRIDS[rank], architecture={"batch_norm": True}, precision=precision):
-        trainer, before = trainer_of(model, learning_rate=1e-30), statistics(model)  # the weights stay
+        trainer, before = (
+            trainer_of(model, schedule=lambda epoch: 1e-30),
+            statistics(model),
+        )  # the weights stay
         batch = windows(model, 2)
         trainer.loss(batch)
         model.predict(smooth_states(model.layout, model.grid, 2), 2)

@@ -152,7 +152,7 @@ def trainer_of(side: Any, precision: str) -> Any:
     """A trainer of the original's network, put where the original was."""
     config, original = config_of(FIRST), read_network(NETWORKS[FIRST])
     model = build_network(original, config.grid, config.layout, side, precision=precision)
-    trainer = module(side, "trainers.synthetic").SyntheticTrainer(model, total_epochs=3, learning_rate=1e-4)
+    trainer = module(side, "trainers.synthetic").SyntheticTrainer(model, schedule=lambda epoch: 1e-4)
     continue_training(original, trainer)
     return trainer
 

@@ -33,8 +33,8 @@ STEPS = {
 class Stop(Silent):
     """Interrupts a training once the surrogate has so many epochs and the physical model its solves."""
 
-    def update(self, work: str, done: int, total: int, text: str = "") -> None:
-        if (work, done) == ("cycles", STOP // 2) and text:
+    def record(self, record: dict[str, Any]) -> None:
+        if record["kind"] == "cycle" and record["cycle"] == STOP // 2:
             raise KeyboardInterrupt
 
 
@@ -63,6 +63,12 @@ def losses(config: Config) -> dict[str, float]:
     }
 
 
+def checkpoint(config: Config, component: str, suffix: str) -> Path:
+    """The file of a component that a run goes on from."""
+    newest = max(config.checkpoint_dir.glob("last-*"))
+    return config.checkpoint_dir / f"{CHECKPOINTS[component].format(last=newest.name)}{suffix}"
+
+
 @pytest.fixture(scope="module")
 def begun(tmp_path_factory: pytest.TempPathFactory) -> tuple[Config, dict[str, float]]:
     """A legacy training that was stopped half way, and the losses of one that was not."""
@@ -84,7 +90,7 @@ def switched(config: Config, folder: Path, components: Mapping[str, str]) -> Con
     shutil.copytree(config.output_dir, copy.output_dir)
     for component in components:
         if component in CHECKPOINTS:
-            path = copy.checkpoint_dir / f"{CHECKPOINTS[component]}.pth"
+            path = checkpoint(copy, component, ".pth")
             convert_torch_to_phiml(path, path.with_suffix(".phiml"))
             path.unlink()
     return copy
@@ -105,8 +111,8 @@ def test_and_back_again(begun: tuple[Config, dict[str, float]], tmp_path: Path) 
     """Rolling back everything: a run that was switched to phiml goes on in legacy."""
     config, expected = begun
     run = switched(config, tmp_path, dict.fromkeys(ORDERS["models"], "phiml"))
-    for name in CHECKPOINTS.values():
-        path = run.checkpoint_dir / f"{name}.phiml"
+    for component in CHECKPOINTS:
+        path = checkpoint(run, component, ".phiml")
         convert_phiml_to_torch(path, path.with_suffix(".pth"))
     with use_mode("legacy"):
         train(run, resume=True)
@@ -119,6 +125,6 @@ def test_without_conversion_the_error_names_the_command(
 ) -> None:
     config, _ = begun
     run = switched(config, tmp_path, {})
-    expected = r"`hyco convert checkpoint .*synthetic_last\.pth .*synthetic_last\.phiml`"
+    expected = r"`hyco convert checkpoint .*last-\d+/synthetic\.pth .*last-\d+/synthetic\.phiml`"
     with use_mode("phiml"), pytest.raises(CheckpointError, match=expected):
         train(run, resume=True)

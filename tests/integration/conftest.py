@@ -87,9 +87,13 @@ class Project:
         lines = (self.folder / run / "history.jsonl").read_text().splitlines()
         return [{k: v for k, v in json.loads(line).items() if k != "timing"} for line in lines]
 
+    def newest(self, run: str = "results/tiny") -> Path:
+        """The folder of a run's newest state."""
+        return max((self.folder / run / "checkpoints").glob("last-*"))
+
     def temporaries(self) -> list[Path]:
-        """Files that a write in progress would have left behind."""
-        return [path for path in self.folder.rglob(".*") if path.is_file()]
+        """Files and folders that a write in progress would have left behind."""
+        return list(self.folder.rglob(".*"))
 
 
 @dataclass(frozen=True)

@@ -220,7 +220,9 @@ def steps(order: str) -> Iterator[tuple[str, int]]:
 
 
 @pytest.mark.parametrize("order", ["models", "forward"])
-def test_modes_next_leads_along_the_road(order: str, hyco_here: Here) -> None:
+def test_modes_next_leads_along_the_road(order: str, project: Project, hyco_here: Here) -> None:
+    for number in ("000011", "000012"):
+        (project.folder / "results/tiny/checkpoints" / f"last-{number}").mkdir(parents=True)
     overrides = ["migration.mode=legacy"]
     for component, number in steps(order):
         shown = hyco_here("modes", "tiny.yaml", *overrides, "--next", "--order", order)
@@ -231,11 +233,18 @@ def test_modes_next_leads_along_the_road(order: str, hyco_here: Here) -> None:
         assert lines[1].endswith(f" --candidate components.{component}=phiml")
         block = lines[2].removeprefix("put it in force: migration: ")
         if component in ("synthetic_trainer", "physical_trainer"):
-            last = f"results/tiny/checkpoints/{component.partition('_')[0]}_last"
+            last = f"results/tiny/checkpoints/last-000012/{component.partition('_')[0]}"
             assert lines[3].endswith(f"hyco convert checkpoint {last}.pth {last}.phiml")
         overrides = [f"migration={block}"]
     done = hyco_here("modes", "tiny.yaml", *overrides, "--next", "--order", order)
     assert done.out == "tiny.yaml: every component is phiml; nothing is left to move.\n"
+
+
+def test_modes_next_names_no_file_that_is_not_there(hyco_here: Here) -> None:
+    mixture = "migration.components={synthetic_model: phiml, physical_model: phiml}"
+    shown = hyco_here("modes", "tiny.yaml", "migration.mode=hybrid", mixture, "--next")
+    assert shown.out.splitlines()[0] == NEXT.format("synthetic_trainer", 3)
+    assert "hyco convert" not in shown.out
 
 
 def test_modes_next_refuses_unknown_orders(hyco_here: Here) -> None:

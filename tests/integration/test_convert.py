@@ -41,8 +41,11 @@ def test_a_run_is_switched_over_at_a_checkpoint(start: str, project: Project, hy
     assert hyco_here("run", "tiny.yaml", "general.tasks=[generate, train]", *both, "-q").status == 0
     here = [*data, "general.output_dir=half", "data.cache_dir=ours"]
     assert hyco_here("train", "tiny.yaml", f"migration.mode={start}", *here, "-q").status == 0
-    kept = sorted((project.folder / "half" / "checkpoints").iterdir())
-    assert {p.stem for p in kept} == {"synthetic_best", "synthetic_last", "physical_best", "physical_last"}
+    newest = project.newest("half")
+    assert {p.stem for p in newest.iterdir()} == {"hybrid", "physical", "run", "synthetic"}
+    kept = list(project.folder.glob("half/checkpoints/*_best.*"))
+    kept += [p for p in newest.iterdir() if p.stem in ("synthetic", "physical")]
+    assert len(kept) == 4
     for path in kept:
         done = hyco_here("convert", "checkpoint", str(path), str(path.with_suffix(SIDES[OTHER[start]])))
         assert (done.status, done.err) == (0, "")
@@ -52,7 +55,7 @@ def test_a_run_is_switched_over_at_a_checkpoint(start: str, project: Project, hy
     done = hyco_here("convert", "cache", "ours", "ours")
     assert (done.status, done.err) == (0, "")
     there = [*here, "trainer.hybrid.cycles=2", f"migration.mode={OTHER[start]}"]
-    assert hyco_here("train", "tiny.yaml", *there, "--resume", "-q").status == 0
+    assert hyco_here("train", "tiny.yaml", *there, "--resume", "--force", "-q").status == 0
     expected, found = project.history("whole"), project.history("half")
     assert [r["kind"] for r in expected] == [r["kind"] for r in found]
     assert_equivalent(losses(expected), losses(found), "losses of a hybrid run")
@@ -226,7 +229,10 @@ def test_what_cannot_be_converted_is_one_line_and_leaves_nothing(surrogate: Any,
         (["swapped.phiml", "x.pth"], "Rename it to swapped.pth"),
         (["cut.pth", "x.phiml"], "cut.pth"),
         (["net.pth", "x.onnx"], "x.onnx: expected a checkpoint whose name ends in .pth or .phiml"),
-        (["net.pth", "x.phiml", "--config", "tiny.yaml"], "needs neither --config, nor settings, nor --training"),
+        (
+            ["net.pth", "x.phiml", "--config", "tiny.yaml"],
+            "needs neither --config, nor settings, nor --training",
+        ),
         (["net.pth", "tiny.yaml/x.phiml"], "tiny.yaml/x.phiml: cannot be written"),
     ):
         failed = hyco_here("convert", "checkpoint", *arguments)

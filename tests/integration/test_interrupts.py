@@ -37,13 +37,14 @@ def states(checkpoints: Path, side: str) -> dict[str, NDArray[Any]]:
     """Every array of both trainers' last states and both best models."""
     read = import_module(f"hyco.{side}.checkpoints").read_checkpoint
     kinds = {
-        "synthetic_last": "synthetic training state",
-        "physical_last": "physical training state",
-        "synthetic_best": "unet network",
+        "physical": "physical training state",
+        "synthetic": "synthetic training state",
         "physical_best": "burgers physical model",
+        "synthetic_best": "unet network",
     }
-    paths = sorted(checkpoints.iterdir())
-    assert sorted(kinds) == [path.stem for path in paths]
+    newest = max(checkpoints.glob("last-*"))
+    paths = sorted(p for p in (*checkpoints.iterdir(), *newest.iterdir()) if p.stem in kinds)
+    assert sorted(kinds) == sorted(path.stem for path in paths)
     return {f"{p.stem} {name}": a for p in paths for name, a in read(p, kinds[p.stem])[0].items()}
 
 
@@ -64,11 +65,9 @@ def test_an_interrupted_training_goes_on_as_if_nothing_had_happened(
     assert lines <= len(project.history("cut")) < TOTAL
     assert project.temporaries() == []
 
-    message, _state = err.splitlines()[-1], "the state of the last complete epoch is in cut/checkpoints."
+    message, newest = err.splitlines()[-1], project.newest("cut").name
     assert "Traceback" not in err
-    assert message.startswith(
-        "hyco: interrupted; the state of the last complete epoch is in cut/checkpoints."
-    )
+    assert message.startswith(f"hyco: interrupted; the state is saved in cut/checkpoints/{newest}. ")
     command = shlex.split(message.partition("Go on with: ")[2])
     assert command == ["python", "-m", "hyco", *typed, "--resume"]
     resumed = project.python(*command[1:])

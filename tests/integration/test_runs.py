@@ -33,7 +33,11 @@ def check_files(run: Path, best: tuple[str, str]) -> None:
         assert (run / name).stat().st_size > 0, name
     for model, suffix in zip(("synthetic", "physical"), best, strict=True):
         assert (run / "checkpoints" / f"{model}_best{suffix}").is_file()
-        assert len(list((run / "checkpoints").glob(f"{model}_last.*"))) == 1
+        assert len(list((run / "checkpoints").glob(f"last-*/{model}.*"))) == 3  # checkpoint.keep
+    newest = max((run / "checkpoints").glob("last-*"))
+    state = json.loads((newest / "run.json").read_text())
+    assert state["epochs"] == {"synthetic": 2, "physical": 2}
+    assert (state["records"], state["finished"]) == (5, True)
     assert len(list((run / "figures").glob("*.png"))) >= 4
     assert [path.name for path in (run / "animations").iterdir()] == ["sim_3.gif"]
     page = (run / "report.html").read_text()

@@ -56,12 +56,14 @@ def comparisons(project: Project, run: str) -> list[dict[str, Any]]:
 def state(folder: Path, name: str) -> dict[str, Any]:
     """Everything in a checkpoint."""
     kinds = {
-        "synthetic_last": "synthetic training state",
-        "physical_last": "physical training state",
+        "synthetic": "synthetic training state",
+        "physical": "physical training state",
         "synthetic_best": "unet network",
         "physical_best": "burgers physical model",
     }
-    (path,) = (folder / "checkpoints").glob(f"{name}.*")
+    checkpoints = folder / "checkpoints"
+    where = checkpoints if name.endswith("_best") else max(checkpoints.glob("last-*"))
+    (path,) = where.glob(f"{name}.*")
     side = {".pth": "legacy", ".phiml": "phiml"}[path.suffix]
     arrays, facts = import_module(f"hyco.{side}.checkpoints").read_checkpoint(path, kinds[name])
     return {**arrays, **facts}
@@ -71,7 +73,7 @@ def assert_same_run(project: Project, one: str, other: str) -> None:
     """Every loss, weight, moment, running statistic and parameter is the same to the last bit."""
     assert project.history(one) == project.history(other)
     assert len(project.history(one)) == 5
-    for name in ("synthetic_last", "physical_last", "synthetic_best", "physical_best"):
+    for name in ("synthetic", "physical", "synthetic_best", "physical_best"):
         a, b = state(project.folder / one, name), state(project.folder / other, name)
         assert list(a) == list(b)
         for key, value in a.items():
@@ -138,7 +140,7 @@ def test_what_is_done_again_replaces_its_record(project: Project, hyco_here: Her
     tasks = [r["task"] for r in found]
     assert list(dict.fromkeys(tasks)) == ["generate", "evaluate", "train"]
     more = [*on, "trainer.physical.epochs=2"]
-    assert hyco_here("train", "tiny.yaml", "-q", "--resume", *more).status == 0
+    assert hyco_here("train", "tiny.yaml", "-q", "--resume", "--force", *more).status == 0
     assert len(comparisons(project, "results/tiny")) > len(found)
 
 

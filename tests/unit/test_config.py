@@ -33,6 +33,7 @@ HYBRID = (
     "trainer.physical.learnable_parameters=[{name: diffusion_coeff, initial_guess: 0.02}]",
 )
 GUESS = "trainer.physical.learnable_parameters.0"
+SCALAR = "model.physical.parameters.diffusion_coeff={type: scalar, value: 0.1}"
 
 
 def small(*overrides: str) -> Config:
@@ -466,6 +467,22 @@ def test_a_required_key_is_named() -> None:
         ([HYBRID[1], f"{GUESS}.lower=0.2", f"{GUESS}.upper=0.1"], "must be below"),
         ([HYBRID[1], f"{GUESS}.lower=-0.2"], f"{GUESS}.lower: diffusion_coeff must be 0 or more"),
         (
+            [HYBRID[1], f"{GUESS}.basis=fourier", SCALAR],
+            f"{GUESS}.basis: diffusion_coeff is a scalar, one number, which has no basis 'fourier'",
+        ),
+        (
+            [HYBRID[1], f"{GUESS}.basis={{name: fourier, modes: 4}}"],
+            f"{GUESS}.basis.modes: 4 make 9 functions along each axis, and y has 8 cells. Use at most 3,",
+        ),
+        (
+            [HYBRID[1], f"{GUESS}.basis={{name: gaussians, count: 9}}"],
+            f"{GUESS}.basis.count: 9 make 9 functions along each axis, and y has 8 cells. Use at most 8,",
+        ),
+        (
+            ["trainer.physical.solve.learning_rate=0.1"],
+            "trainer.physical.solve.learning_rate: L-BFGS-B finds the lengths of its steps by itself",
+        ),
+        (
             ["trainer.train_sim=[0, 8]"],
             "trainer.train_sim: there is no simulation 8; data.num_simulations is 8",
         ),
@@ -507,6 +524,17 @@ def test_plans_that_cannot_work_are_refused(overrides: list[str], reason: str) -
     text = refusal(*overrides)
     assert text.startswith("my.yaml: ")
     assert reason in text
+
+
+def test_bases_and_learning_rates_that_can_be_are_taken() -> None:
+    waves = small(
+        HYBRID[1],
+        f"{GUESS}.basis={{name: fourier, modes: 3}}",
+        "trainer.physical.solve={method: adam, learning_rate: 0.1}",
+    )
+    assert waves.trainer.physical.learnable_parameters[0].basis.modes == 3
+    assert waves.trainer.physical.solve.learning_rate == 0.1
+    assert small(HYBRID[1], f"{GUESS}.basis=cells", SCALAR).learnable == ("diffusion_coeff",)
 
 
 def test_an_equation_of_another_rank_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:

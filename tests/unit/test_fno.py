@@ -175,7 +175,7 @@ def test_gradients_by_spectral_weights_are_central_differences(
     """Also at the third call and later, from which on traces compute gradients in their own way."""
     model = fno(side, box(*cells), modes=modes)
     model.assign({name: 0.3 * w for name, w in model.weights().items()})
-    trainer = implementation(side, "synthetic_trainer")(model, learning_rate=1e-30)
+    trainer = implementation(side, "synthetic_trainer")(model, schedule=lambda epoch: 1e-30)
     arrays, targets = model.arrays, np.stack([rough_states(model, rng) for _ in range(2)], axis=2)
     batch = Batch(arrays.state(rough_states(model, rng)), arrays.trajectory(targets), BATCH)
     weights = model.weights()

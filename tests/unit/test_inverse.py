@@ -1,4 +1,4 @@
-"""The inverse problem: L-BFGS-B within bounds, whatever the objective does."""
+"""The inverse problem: L-BFGS-B and Adam within bounds, whatever the objective does."""
 
 from __future__ import annotations
 
@@ -161,6 +161,135 @@ def test_abs_tol_bounds_the_gradient_at_the_end() -> None:
     assert max(np.abs(g).max() for g in gradient.values()) <= 1.0
     assert loose.status == "converged"
     assert loose.evaluations < solve_quadratic().evaluations
+
+
+def test_the_best_evaluation_is_the_one_that_comes_back() -> None:
+    losses: list[float] = []
+
+    def objective(values: Values) -> tuple[float, dict[str, NDArray[np.float64]]]:
+        loss, gradient = rosenbrock(values)
+        losses.append(loss)
+        return loss, gradient
+
+    for method in ("L-BFGS-B", "adam"):
+        losses.clear()
+        solve = Solve(max_iterations=9, method=method)
+        solution = solve_inverse_problem(objective, {"p": np.array([-1.2, 1.0])}, {"p": FREE}, solve)
+        assert len(losses) == solution.evaluations
+        assert solution.best_evaluation > 0
+        assert losses[solution.best_evaluation] == min(losses) == solution.loss
+
+
+@pytest.mark.parametrize(("reach", "expected"), [(1.0, 3.0), (0.1, 1.5), (0.01, 0.6)])
+def test_a_shorter_reach_keeps_l_bfgs_b_near_the_start(reach: float, expected: float) -> None:
+    start = {"a": np.array(0.5)}
+    solution = solve_inverse_problem(quadratic, start, {"a": (0.0, 10.0)}, TIGHT, reach=reach)
+    assert solution.values["a"] == pytest.approx(expected, abs=1e-7)
+    assert solution.status == ("converged" if reach == 1.0 else "stopped")
+    assert ("reach" in solution.message) == (reach < 1.0)
+
+
+def test_a_reach_without_bounds_is_relative_to_the_start_and_stays_within_bounds() -> None:
+    def reached(start: float, bounds: tuple[float, float]) -> float:
+        found = solve_inverse_problem(
+            lambda v: ((v["a"] - 99.0) ** 2, {"a": 2 * (v["a"] - 99.0)}),
+            {"a": np.array(start)},
+            {"a": bounds},
+            TIGHT,
+            reach=0.1,
+        )
+        return float(found.values["a"])
+
+    assert reached(0.5, FREE) == pytest.approx(0.6)
+    assert reached(8.0, FREE) == pytest.approx(8.8)
+    assert reached(8.0, (0.0, np.inf)) == pytest.approx(8.8)
+    assert reached(8.0, (0.0, 8.3)) == pytest.approx(8.3)
+
+
+ADAM = Solve(abs_tol=1e-7, rel_tol=0.0, max_iterations=4000, method="adam", learning_rate=0.05)
+
+
+def test_adam_takes_the_steps_of_its_definition() -> None:
+    """Against the textbook's loop, on losses in units of the first one."""
+    seen: list[NDArray[np.float64]] = []
+
+    def objective(values: Values) -> tuple[float, dict[str, NDArray[np.float64]]]:
+        seen.append(values["p"].copy())
+        return rosenbrock(values)
+
+    start = np.array([-1.2, 1.0])
+    solve = Solve(0.0, 0.0, 20, "adam", 0.03)
+    solution = solve_inverse_problem(objective, {"p": start}, {"p": (-5.0, 5.0)}, solve)
+    unit = rosenbrock({"p": start})[0]
+    m, v, p = np.zeros(2), np.zeros(2), start
+    for step in range(1, 21):
+        gradient = rosenbrock({"p": p})[1]["p"] / unit
+        m, v = 0.9 * m + 0.1 * gradient, 0.999 * v + 0.001 * gradient**2
+        p = p - 0.03 * (m / (1 - 0.9**step)) / (np.sqrt(v / (1 - 0.999**step)) + 1e-8)
+        assert np.abs(seen[step] - p).max() < 1e-14
+    assert (solution.iterations, solution.evaluations, len(seen)) == (20, 21, 21)
+    assert solution.status == "stopped"
+
+
+def test_adam_finds_scalars_and_fields_within_bounds() -> None:
+    free, bounded = solve_quadratic(solve=ADAM), solve_quadratic((-1.0, 2.0), ADAM)
+    for name, target in TARGET.items():
+        assert np.abs(free.values[name] - target).max() < 1e-6
+        assert np.abs(bounded.values[name] - np.clip(target, -1.0, 2.0)).max() < 1e-6
+    assert free.status == bounded.status == "converged"
+    assert "abs_tol" in free.message
+    assert bounded.values["a"] == 2.0
+
+
+@pytest.mark.parametrize("scale", [1e-12, 1e9])
+def test_the_unit_of_the_loss_does_not_matter_to_adam(scale: float) -> None:
+    def scaled(values: Values) -> tuple[float, dict[str, NDArray[np.float64]]]:
+        loss, gradient = rosenbrock(values)
+        return scale * loss, {"p": scale * gradient["p"]}
+
+    start, solve = {"p": np.array([-1.2, 1.0])}, Solve(0.0, 0.0, 30, "adam", 0.03)
+    expected = solve_inverse_problem(rosenbrock, start, {"p": FREE}, solve).values["p"]
+    found = solve_inverse_problem(scaled, start, {"p": FREE}, solve).values["p"]
+    assert np.abs(found - expected).max() < 1e-9
+
+
+def test_adam_ends_when_ten_steps_change_the_loss_by_less_than_rel_tol() -> None:
+    losses: list[float] = []
+
+    def objective(values: Values) -> tuple[float, dict[str, NDArray[np.float64]]]:
+        losses.append(quadratic(values)[0])
+        return quadratic(values)
+
+    solve = Solve(0.0, 1e-3, 4000, "adam", 0.05)
+    solution = solve_inverse_problem(objective, {"a": np.array(0.5)}, {"a": FREE}, solve)
+    assert solution.status == "converged"
+    assert "rel_tol" in solution.message
+    spans = [np.ptp(losses[i : i + 11]) for i in range(len(losses) - 10)]
+    assert spans[-1] <= 1e-3 * losses[0] < min(spans[:-1])
+
+
+def test_adam_stops_at_a_cliff_with_what_it_gained_or_is_diverged() -> None:
+    gained = solve_inverse_problem(cliff(1.2), {"a": np.array(0.5)}, {"a": FREE}, ADAM)
+    assert (gained.status, gained.non_finite) == ("stopped", 1)
+    assert "step 15 led to where the objective is not finite" in gained.message
+    assert 1.1 < gained.values["a"] <= 1.2
+    lost = solve_inverse_problem(cliff(0.5), {"a": np.array(0.5)}, {"a": FREE}, ADAM)
+    assert (lost.status, lost.iterations) == ("diverged", 1)
+    assert "the loss was not finite at 1 of 2 points" in lost.message
+    assert lost.values["a"] == 0.5
+    shorter = solve_inverse_problem(cliff(0.51), {"a": np.array(0.5)}, {"a": FREE}, ADAM, reach=0.1)
+    assert shorter.status == "stopped"
+    assert shorter.values["a"] == pytest.approx(0.51, abs=5e-3)
+
+
+def test_what_was_not_finite_is_named() -> None:
+    solution = solve_inverse_problem(
+        lambda v: (1.0, {"a": np.array(1.0), "b": np.array([0.0, np.inf])}),
+        {"a": np.array(0.7), "b": np.zeros(2)},
+        {"a": FREE, "b": FREE},
+        TIGHT,
+    )
+    assert solution.message == "the gradient by b is not finite at the start"
 
 
 @pytest.mark.parametrize("resolution", [(7,), (5, 4), (3, 4, 2)])

@@ -21,9 +21,11 @@ from hyco.problem.equations import EQUATIONS
 from hyco.problem.fields import FieldLayout, FieldSpec
 from hyco.problem.grid import Grid
 from hyco.report.coefficients import scalar_history
-from hyco.report.evaluation import Evaluation, ParameterResult, SimulationResult, _parameter, summarise
+from hyco.report.evaluation import Evaluation, ParameterResult, SimulationResult
 from hyco.report.page import summary_lines, write_report
 from hyco.report.plots import Scale, plane
+from hyco.report.summary import _parameter, summarise
+from hyco.storage.parameter_history import Snapshots
 
 GRIDS = {
     1: Grid.of(x=(10.0, 16)),
@@ -108,14 +110,14 @@ def test_a_parameter_that_is_known_up_to_a_constant_is_compared_without_its_mean
     truth = np.linspace(0.0, 1.0, 24).reshape(6, 4)
     shifted = ParameterResult("potential", "1", truth, 0.7, 5.0 + truth, up_to_constant=True)
     given = replace(evaluation(2), grid=Grid.of(x=(1.0, 6), y=(1.0, 4)), parameters=(shifted,))
-    parameter = _parameter(shifted)
+    parameter = _parameter(shifted, Snapshots())
     assert parameter["up_to_constant"] is True
     assert parameter["recovered"]["relative_l2"] < 1e-14
     assert parameter["initial"]["relative_l2"] == pytest.approx(1.0)
     scale = Scale.of_parameter(given, shifted)
     assert (scale.label, scale.low, scale.high) == ("potential without its mean", -0.5, 0.5)
     plain = replace(shifted, truth=truth, recovered=5.0 + truth, up_to_constant=False)
-    assert _parameter(plain)["recovered"]["relative_l2"] > 5.0
+    assert _parameter(plain, Snapshots())["recovered"]["relative_l2"] > 5.0
 
 
 def test_a_horizon_beyond_the_trajectory_is_cut() -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
 from math import cos, pi
 from typing import Any
 
@@ -69,7 +70,7 @@ OPTIONS: dict[str, dict[str, Any]] = {
 def test_all_others_begin_with_the_rate_and_never_rise(name: str, total: int) -> None:
     found = rates(total, total + 3, name=name, **OPTIONS[name])
     assert found[0] == pytest.approx(RATE, rel=EXACT)
-    assert all(a >= b for a, b in zip(found, found[1:], strict=False))
+    assert all(a >= b for a, b in pairwise(found))
     assert min(found) >= 0.0
 
 
@@ -89,7 +90,7 @@ def test_a_run_without_epochs_has_a_rate_too() -> None:
 def test_unknown_schedules_and_options_are_refused() -> None:
     with pytest.raises(ConfigError, match="Did you mean 'cosine'"):
         learning_rate_schedule(RATE, 3, name="cosin")
-    with pytest.raises(ConfigError, match="exponential has no such option.*final"):
+    with pytest.raises(ConfigError, match=r"exponential has no such option.*final"):
         learning_rate_schedule(RATE, 3, name="exponential", final=0.5)
 
 
@@ -187,4 +188,4 @@ def test_ramps_are_exact_at_both_ends_and_go_one_way(
     assert (found[0], found[-1]) == ends
     slack = 1e-12
     upward = ends[1] >= ends[0]
-    assert all((b - a if upward else a - b) >= -slack for a, b in zip(found, found[1:], strict=False))
+    assert all((b - a if upward else a - b) >= -slack for a, b in pairwise(found))

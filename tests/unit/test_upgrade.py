@@ -14,6 +14,7 @@ import yaml
 
 from hyco.compat.configs import convert_config
 from hyco.config import Config, load_config, parse_config, shipped_configs
+from hyco.config.optimisation import Curriculum
 from hyco.config.upgrade import is_original, table, upgrade
 from hyco.config.yaml_text import parse_yaml
 from hyco.errors import ConfigError
@@ -74,9 +75,9 @@ def test_the_first_schema() -> None:
     assert config.data.fields_scheme is not None and config.data.fields_scheme.dynamic == ("velocity",)
     assert trainer.rollout_steps == 5 and trainer.batch_size == 8
     assert (trainer.train_sim, trainer.val_sim, config.evaluation.test_sim) == ((0, 1), (), (0,))
-    assert trainer.physical.solve.model_dump() == {
-        "method": "L-BFGS-B", "abs_tol": 1e-4, "rel_tol": 1e-6, "max_iterations": 5,
-    }  # fmt: skip
+    solve = trainer.physical.solve
+    assert (solve.method, solve.abs_tol, solve.rel_tol, solve.max_iterations) == ("L-BFGS-B", 1e-4, 1e-6, 5)
+    assert config.observed() is None and trainer.synthetic.curriculum is None
     assert config.learnable == ("diffusion_coeff",)
     assert config.initial_parameters()["diffusion_coeff"].min() == 0.01  # type: ignore[union-attr]
     assert trainer.hybrid.augmentation.alpha == 1.0 and trainer.hybrid.augmentation.num_trajectories == 1
@@ -95,7 +96,13 @@ def test_the_second_schema() -> None:
         "levels": 4, "filters": 8, "batch_norm": False, "activation": "relu", "periodic": False,
     }  # fmt: skip
     assert trainer.rollout_steps == 6 and trainer.physical.solve.abs_tol == 1e-12
-    assert trainer.physical.interaction_weight == 0.001 and trainer.physical.smoothness == 0.5e-12
+    assert trainer.physical.smoothness == 0.5e-12 and trainer.physical.total_variation == 0.0
+    assert trainer.hybrid.loss_scaling.model_dump() == {
+        "synthetic": {"real_weight": 1.0, "interaction_weight": 1.0, "proportional": False},
+        "physical": {"real_weight": 1.0, "interaction_weight": 0.001, "proportional": False},
+    }
+    assert trainer.synthetic.curriculum == Curriculum(start=2, end=5, strategy="power", exponent=2.0)
+    assert config.observed() is None
     assert config.learnable == ("diffusion_coeff",)
     augmentation = trainer.hybrid.augmentation
     assert (augmentation.alpha, augmentation.num_trajectories, augmentation.trajectory_length) == (0.2, 6, 10)
@@ -185,7 +192,17 @@ def test_what_changed_its_meaning_is_said() -> None:
     assert "num_trajectories: 1 (it was the share of generated windows" in first
     assert "diffusion_field" in second and "-> model.physical.parameters.diffusion_coeff" in second
     assert "downsample_factor: 1 -> not followed: the physical model works on the whole grid" in second
-    assert "trainer.synthetic.rollout_scheduler -> not followed: windows of" in second
+    assert (
+        "rollout_scheduler: {start: 1, end: 4, strategy: exponential, exponent: 2} -> trainer.synthetic."
+        in second
+    )
+    assert (
+        "curriculum: {start: 2, end: 5, strategy: power, exponent: 2} (hyco counts the initial frame"
+        in second
+    )
+    assert "loss_scaling.physical: {real_weight: 1, interaction_weight: 0.001} -> of one window" in second
+    assert "loss_scaling.synthetic" not in second
+    assert "sparsity -> what is left of it is switched off" in second
     assert "evaluation.num_frames: 100 -> 20" in second
     assert "evaluation.on_training_data, not given -> true" in second
     assert len(second.splitlines()) <= 30
@@ -284,14 +301,19 @@ def test_simulations_that_do_not_overlap_need_no_permission() -> None:
 @pytest.mark.parametrize(
     ("changes", "expected"),
     [
-        ({"sparsity__temporal__enabled": True}, "sparsity.temporal.enabled: sparse observations are not"),
-        ({"sparsity__spatial__enabled": True}, "sparsity.spatial.enabled: sparse observations are not"),
-        ({f"{WEIGHTS}__physical__proportional": True}, "physical.proportional: not available"),
-        ({f"{WEIGHTS}__synthetic__proportional": True}, "synthetic.proportional: not available"),
-        ({f"{WEIGHTS}__synthetic__interaction_weight": 0.5}, "surrogate counts a generated window"),
-        ({f"{WEIGHTS}__physical__real_weight": 2.0}, "a real window counts 1"),
+        ({"sparsity__temporal": {"enabled": True, "mode": "gaps"}}, "temporal.mode: expected one of"),
+        ({"sparsity__spatial": {"enabled": True, "mode": 3}}, "sparsity.spatial.mode: expected one of"),
+        ({"sparsity__spatial": {"enabled": True, "mode": "range", "x_range": [0.5, 0.2]}},
+         "expected [least, greatest] with least < greatest"),
+        ({"sparsity__temporal": {"enabled": True, "mode": "custom"}}, "observations.time"),
+        ({f"{WEIGHTS}__physical__real_weight": -1.0}, "loss_scaling.physical.real_weight"),
+        ({"trainer__synthetic__rollout_scheduler__strategy": "cosine"},
+         "rollout_scheduler.strategy: expected one of linear, exponential, step, got 'cosine'"),
+        ({"trainer__synthetic__rollout_scheduler__length": 3}, "unknown key 'length'"),
+        ({"trainer__synthetic__rollout_scheduler__end": 40},
+         "trainer.synthetic.curriculum.end: a window of 41 frames"),
         ({"trainer__data_access": "synthetic_only"}, "trainer.data_access: in hyco both models see the data"),
-        ({"trainer__physical__regularization__type": "tv"}, "hyco has l2_gradient"),
+        ({"trainer__physical__regularization__type": "laplacian"}, "hyco has l2_gradient"),
         ({"model__physical__name": "SmokePlumeModel"}, "not with 'SmokePlumeModel'"),
         ({"model__physical__modulation": {"enabled": True}}, "unknown key 'modulation'"),
         ({"trainer__synthetic__epoch": 3}, "unknown key 'epoch'. Did you mean 'epochs'"),
@@ -319,8 +341,104 @@ def test_what_contradicts_itself_is_refused(changes: dict[str, Any], expected: s
 
 
 def test_a_weight_of_nothing_needs_no_regulariser() -> None:
-    config = upgraded("second", trainer__physical__regularization={"type": "tv", "weight": 0})
-    assert config.trainer.physical.smoothness == 0.0
+    config = upgraded("second", trainer__physical__regularization={"type": "laplacian", "weight": 0})
+    assert config.trainer.physical.smoothness == config.trainer.physical.total_variation == 0.0
+
+
+def test_total_variation() -> None:
+    physical = upgraded("second", trainer__physical__regularization={"type": "tv", "weight": "1e-3"})
+    assert (physical.trainer.physical.smoothness, physical.trainer.physical.total_variation) == (0.0, 5e-4)
+
+
+@pytest.mark.parametrize(
+    ("old_strategy", "curriculum"),
+    [
+        ({"start": 1, "end": 4, "strategy": "linear"}, Curriculum(start=2, end=5, strategy="linear")),
+        ({"start": 2, "end": 3, "strategy": "exponential", "exponent": "3.5"},
+         Curriculum(start=3, end=4, strategy="power", exponent=3.5)),
+        ({"start": 1, "end": 4, "strategy": "step", "exponent": 2.0},
+         Curriculum(start=2, end=5, strategy="step")),
+        ({"start": 3}, Curriculum(start=4, end=None, strategy="linear")),
+    ],
+)  # fmt: skip
+def test_curricula(old_strategy: dict[str, Any], curriculum: Curriculum) -> None:
+    config = upgraded("second", trainer__synthetic__rollout_scheduler=old_strategy)
+    assert config.trainer.synthetic.curriculum == curriculum
+
+
+def test_loss_weights_stay_where_they_are() -> None:
+    weights = {"real_weight": "2e0", "interaction_weight": 0.5, "proportional": True}
+    made = upgraded("second", trainer__hybrid__loss_scaling__synthetic=weights).trainer.hybrid.loss_scaling
+    assert made.synthetic.model_dump() == {**weights, "real_weight": 2.0}
+    assert made.physical.interaction_weight == 0.001
+
+
+# --- sparse observations
+
+
+@pytest.mark.parametrize(
+    ("temporal", "time", "frames"),
+    [
+        ({"mode": "endpoints"}, {"mask": "endpoints", "start": 0.1, "end": 0.1}, [0, 1, 18, 19]),
+        ({"mode": "endpoints", "start_fraction": 0.2, "end_fraction": 0.01, "uniform_stride": 7},
+         {"mask": "endpoints", "start": 0.2, "end": 0.01}, [0, 1, 2, 3, 19]),
+        ({"mode": "uniform", "uniform_stride": 4}, {"mask": "uniform", "stride": 4}, [0, 4, 8, 12, 16]),
+        ({"mode": "custom", "custom_fractions": [0.0, 0.1, 1.0]},
+         {"mask": "custom", "fractions": (0.0, 0.1, 1.0)}, [0, 2, 19]),
+    ],
+)  # fmt: skip
+def test_sparsity_in_time(temporal: dict[str, Any], time: dict[str, Any], frames: list[int]) -> None:
+    """The frames are those that the original saw of 20."""
+    settings = {
+        "sparsity__temporal": {"enabled": True, **temporal},
+        "trainer__synthetic__rollout_scheduler": None,
+    }
+    config = upgraded("second", **settings)
+    assert config.observations.time.model_dump() == time
+    observed = config.observed()
+    assert observed is not None and observed.physical.space is None
+    for model in (observed.physical, observed.synthetic):
+        assert np.flatnonzero(model.frames(20)).tolist() == frames
+    assert "windows keep the true times" in notes("second", **settings)
+    assert "sparsity" not in upgrade(old("second", **settings))[0]
+
+
+@pytest.mark.parametrize(
+    ("spatial", "space", "box"),
+    [
+        ({"mode": "range", "x_range": [0.0, 0.5], "y_range": None},
+         {"mask": "range", "x": (0.0, 0.5), "y": (0.0, 1.0), "z": (0.0, 1.0)}, (slice(0, 32), slice(None))),
+        ({"mode": "range", "x_range": [0.25, 0.5], "y_range": [0.5, 1.0]},
+         {"mask": "range", "x": (0.25, 0.5), "y": (0.5, 1.0), "z": (0.0, 1.0)},
+         (slice(16, 32), slice(32, 64))),
+        ({"mode": "center", "center_fraction": 0.25}, {"mask": "center", "fraction": 0.25},
+         (slice(24, 40),) * 2),
+        ({"mode": "center"}, {"mask": "center", "fraction": 0.5}, (slice(16, 48),) * 2),
+    ],
+)  # fmt: skip
+def test_sparsity_in_space(spatial: dict[str, Any], space: dict[str, Any], box: tuple[slice, slice]) -> None:
+    """The cells are those that the original saw of 64 x 64."""
+    config = upgraded("second", sparsity__spatial={"enabled": True, **spatial})
+    assert config.observations.space.model_dump() == space
+    expected = np.zeros((64, 64), dtype=bool)
+    expected[box] = True
+    observed = config.observed()
+    assert observed is not None and observed.physical.times is None
+    assert np.array_equal(observed.physical.space, expected)  # type: ignore[arg-type]
+
+
+def test_random_points_are_others_and_that_is_said() -> None:
+    settings = {"sparsity__spatial": {"enabled": True, "mode": "random_points", "num_random_points": 30}}
+    observed = upgraded("second", **settings).observed()
+    assert observed is not None and observed.physical.space is not None
+    assert observed.physical.space.sum() == 30
+    assert "drawn from general.seed" in notes("second", **settings)
+
+
+def test_sparsity_that_shows_everything() -> None:
+    settings = {f"sparsity__{kind}": {"enabled": True, "mode": "full"} for kind in ("temporal", "spatial")}
+    assert upgraded("second", **settings).observed() is None
+    assert upgraded("second", sparsity=None).observed() is None
 
 
 # --- the permission to judge on training data
@@ -365,7 +483,7 @@ def test_a_file_that_cannot_be_converted_leaves_nothing(tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match="is there already"):
         convert_config(FILES["first"], new)
     bad = tmp_path / "bad.yaml"
-    bad.write_text(FILES["second"].read_text().replace("enabled: false", "enabled: true"))
-    with pytest.raises(ConfigError, match="sparse observations"):
+    bad.write_text(FILES["second"].read_text().replace("l2_gradient", "laplacian"))
+    with pytest.raises(ConfigError, match="not 'laplacian'"):
         convert_config(bad, target)
     assert not target.exists()

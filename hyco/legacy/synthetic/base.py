@@ -11,6 +11,7 @@ import torch
 from numpy.typing import NDArray
 
 from hyco.interfaces import SyntheticModel
+from hyco.learning.amp import network_precision
 from hyco.learning.checkpoints import check_entries
 from hyco.learning.descriptions import check_surrogate, completed, describe_surrogate
 from hyco.legacy.checkpoints import SUFFIX, read_checkpoint, write_checkpoint
@@ -19,6 +20,8 @@ from hyco.legacy.tensors import NativeArrays
 from hyco.problem.fields import FieldLayout
 from hyco.problem.grid import Grid
 from hyco.problem.sampling import initial_weights, stream
+
+LOWERED = {"bf16": torch.bfloat16, "fp16": torch.float16}
 
 
 class NetworkModel(SyntheticModel):
@@ -80,12 +83,22 @@ class NetworkModel(SyntheticModel):
 
     def __call__(self, state: torch.Tensor) -> torch.Tensor:
         state = self.arrays.place(state)
-        predicted = self.network(state[:, self._inputs])
+        predicted = self._called(state[:, self._inputs])
         if self.residual:
             predicted = state[:, self._dynamic] + predicted
         if not self.layout.static:
             return predicted
         return state.index_copy(1, torch.tensor(self._dynamic, device=state.device), predicted)
+
+    def _called(self, seen: torch.Tensor) -> torch.Tensor:
+        """The network's output in the precision of its input, computed in the precision that is in force."""
+        amp = network_precision()
+        if amp is None:
+            output: torch.Tensor = self.network(seen)
+            return output
+        # without the cache, which would make the weights that a trace has met constants of it
+        with torch.autocast(seen.device.type, LOWERED[amp], cache_enabled=False):
+            return self.network(seen).to(seen.dtype)
 
     def rollout(self, state: torch.Tensor, steps: int) -> torch.Tensor:
         frames = [self.arrays.place(state)]

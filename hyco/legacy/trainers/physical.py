@@ -8,11 +8,22 @@ from pathlib import Path
 import torch
 
 from hyco import interfaces
-from hyco.interfaces import Batch, Dataset, History, Observer, PhysicalModel, Solve, TrainingState
+from hyco.interfaces import (
+    Batch,
+    Dataset,
+    History,
+    LossWeights,
+    Observer,
+    PhysicalModel,
+    Solve,
+    TrainingState,
+)
+from hyco.learning.bases import Basis
 from hyco.learning.descriptions import check_equation
 from hyco.learning.fitting import FitLoop
 from hyco.learning.inverse import Values
 from hyco.learning.training import ignore
+from hyco.learning.weighting import entry_weights
 from hyco.legacy.checkpoints import SUFFIX, read_checkpoint, write_checkpoint
 from hyco.legacy.losses import rollout_loss
 from hyco.migration.registry import register
@@ -22,16 +33,19 @@ KIND = "physical training state"
 
 @register("physical_trainer", "default", "legacy")
 class PhysicalTrainer(interfaces.PhysicalTrainer):
-    """Solves the inverse problem by L-BFGS-B on gradients from automatic differentiation.
+    """Solves the inverse problem by L-BFGS-B or Adam on gradients from automatic differentiation.
+
+    Both optimise on the host, in float64 (`hyco.learning.descent`); rollouts and gradients are made on the device.
 
     Args:
         model: a legacy physical model.
         bounds: learnable parameter -> (least, greatest) value.
-        solve: when a solve stops.
+        solve: how it is done, when a solve stops, what happens when it diverges.
         batch_size: windows that are rolled out together.
         window_stride: every how many-th real window takes part.
-        interaction_weight: what a generated window counts, where a real one counts 1.
         smoothness: weight of the mean squared gradient of field parameters.
+        total_variation: weight of their mean absolute gradient.
+        bases: learnable parameter -> what is unknown of it; its cells where none is given.
         observe: called with the record of every solve.
         progress: called with (iteration, loss) during a solve.
     """
@@ -47,8 +61,9 @@ class PhysicalTrainer(interfaces.PhysicalTrainer):
         solve: Solve | None = None,
         batch_size: int = 16,
         window_stride: int = 1,
-        interaction_weight: float = 1.0,
         smoothness: float = 0.0,
+        total_variation: float = 0.0,
+        bases: Mapping[str, Basis] | None = None,
         observe: Observer = ignore,
         progress: Callable[[int, float], None] | None = None,
     ) -> None:
@@ -60,14 +75,22 @@ class PhysicalTrainer(interfaces.PhysicalTrainer):
             solve=solve or Solve(),
             batch_size=batch_size,
             window_stride=window_stride,
-            interaction_weight=interaction_weight,
             smoothness=smoothness,
+            total_variation=total_variation,
+            bases=bases,
             observe=observe,
             progress=progress,
         )
 
-    def fit(self, train: Dataset, validation: Dataset | None = None, *, epochs: int) -> History:
-        return self._loop.fit(train, validation, epochs)
+    def fit(
+        self,
+        train: Dataset,
+        validation: Dataset | None = None,
+        *,
+        epochs: int,
+        weights: LossWeights | None = None,
+    ) -> History:
+        return self._loop.fit(train, validation, epochs, weights)
 
     def evaluate(self, dataset: Dataset) -> float:
         return self._loop.evaluate(dataset)
@@ -75,6 +98,10 @@ class PhysicalTrainer(interfaces.PhysicalTrainer):
     @property
     def epochs_done(self) -> int:
         return self._loop.epoch
+
+    @property
+    def generated_seen(self) -> int:
+        return self._loop.generated_seen
 
     def use_best(self) -> None:
         self._loop.use_best()
@@ -95,7 +122,7 @@ class PhysicalTrainer(interfaces.PhysicalTrainer):
         self.restore(TrainingState(arrays, facts))
 
     def loss_and_gradients(self, batch: Batch, values: Values) -> tuple[float, Values]:
-        """Mean loss of a batch and its gradients by the learnable parameters."""
+        """Mean loss over what is observed of a batch, and its gradients by the learnable parameters."""
         parameters = {n: self.model.arrays.parameter(v).requires_grad_() for n, v in values.items()}
         loss = self._loss(batch, parameters)
         gradients = torch.autograd.grad(loss, list(parameters.values()))
@@ -105,11 +132,13 @@ class PhysicalTrainer(interfaces.PhysicalTrainer):
 
     @torch.no_grad()
     def loss(self, batch: Batch) -> torch.Tensor:
-        """The loss of a batch with the parameters in force."""
+        """The mean loss over what is observed of a batch with the parameters in force."""
         return self._loss(batch, {})
 
     def _loss(self, batch: Batch, parameters: Mapping[str, torch.Tensor]) -> torch.Tensor:
         arrays = self.model.arrays
         targets = arrays.place(batch.targets)
         rollout = self.model.rollout(arrays.place(batch.initial), targets.shape[2], parameters)
-        return rollout_loss(rollout, targets, self.model.layout)
+        weights = entry_weights(batch, LossWeights())
+        placed = None if weights is None else arrays.entries(weights)
+        return rollout_loss(rollout, targets, self.model.layout, placed)

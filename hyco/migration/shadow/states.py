@@ -150,10 +150,12 @@ class GetBatch(Case):
 
     def parts(self, component: Any, result: Batch, given: Any) -> Parts:
         numpy = component.arrays.numpy
+        observed = np.ones(()) if result.observed is None else result.observed.astype(float)
         return [
             _part("stored values", component, numpy(result.initial), STATE, "initial states"),
             _part("stored values", component, numpy(result.targets), TRAJECTORY, "targets"),
             Part("stored values", "sizes", np.array([result.size, result.generated])),
+            Part("stored values", "observed", observed),
         ]
 
 

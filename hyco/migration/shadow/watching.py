@@ -127,22 +127,29 @@ class Shadow:
         return self._twins[OTHER[component.mode]]
 
     def _watch_dataset(self, dataset: Any, twin: Callable[[], Any]) -> Any:
-        """Datasets with generated trajectories are watched too; their twins are given the same."""
-        original = type(dataset).with_generated
+        """Datasets that are made from this one are watched too; their twins are made likewise."""
+        cls = type(dataset)
 
-        def with_generated(dataset: Any, trajectories: Any, *, alpha: float = 1.0) -> Any:
-            taught = original(dataset, trajectories, alpha=alpha)
+        def derived(made: Any, of_twin: Callable[[Any], Any]) -> Any:
+            return self._watch_dataset(made, functools.cache(lambda: of_twin(twin())))
 
-            @functools.cache
-            def taught_twin() -> Any:
-                plain = twin()
+        def with_generated(dataset: Any, trajectories: Any, **options: Any) -> Any:
+            def taught(plain: Any) -> Any:
                 values = np.array(dataset.arrays.numpy(trajectories))
-                return plain.with_generated(plain.arrays.trajectory(values), alpha=alpha)
+                return plain.with_generated(plain.arrays.trajectory(values), **options)
 
-            return self._watch_dataset(taught, taught_twin)
+            return derived(cls.with_generated(dataset, trajectories, **options), taught)
+
+        def with_rollout_steps(dataset: Any, rollout_steps: int) -> Any:
+            made = cls.with_rollout_steps(dataset, rollout_steps)
+            return derived(made, lambda plain: plain.with_rollout_steps(rollout_steps))
+
+        def seen_by(dataset: Any, model: Any) -> Any:
+            return derived(cls.seen_by(dataset, model), lambda plain: plain.seen_by(model))
 
         name, methods = WATCHED[interfaces.Dataset]
-        return self._dressed(dataset, name, methods, twin, with_generated=with_generated)
+        makers = {m.__name__: m for m in (with_generated, with_rollout_steps, seen_by)}
+        return self._dressed(dataset, name, methods, twin, **makers)
 
     def _dressed(
         self,

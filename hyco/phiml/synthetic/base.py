@@ -13,6 +13,7 @@ from phiml import math
 from phiml.math import Tensor, channel
 
 from hyco.interfaces import SyntheticModel
+from hyco.learning.amp import network_precision
 from hyco.learning.checkpoints import check_entries
 from hyco.learning.descriptions import check_surrogate, completed, describe_surrogate
 from hyco.phiml.checkpoints import SUFFIX, read_checkpoint, write_checkpoint
@@ -21,6 +22,8 @@ from hyco.phiml.tensors import NativeArrays
 from hyco.problem.fields import FieldLayout
 from hyco.problem.grid import Grid
 from hyco.problem.sampling import initial_weights, stream
+
+LOWERED = {"bf16": "bfloat16", "fp16": "float16"}
 
 
 class NetworkModel(SyntheticModel):
@@ -89,7 +92,7 @@ class NetworkModel(SyntheticModel):
         dynamic = channel(field=",".join(self.layout.dynamic))
         seen = state.field[list(self._inputs)]
         self._be_part_of_traces()
-        predicted = math.native_call(self.network, seen, channels_last=False, channel_dim=dynamic)
+        predicted = math.native_call(self._called, seen, channels_last=False, channel_dim=dynamic)
         if self.residual:
             predicted = state.field[list(self.layout.dynamic)] + predicted
         if not self.layout.static:
@@ -99,6 +102,16 @@ class NetworkModel(SyntheticModel):
             for name in self.layout.components
         }
         return math.stack(parts, channel("field"))
+
+    def _called(self, seen: Any) -> Any:
+        """The network's output in the precision of its input, computed in the precision that is in force."""
+        amp = network_precision()
+        if amp is None:
+            return self.network(seen)
+        native = self.arrays.compute.library.nn_library().torch
+        # without the cache, which would make the weights that a trace has met constants of it
+        with native.autocast(seen.device.type, getattr(native, LOWERED[amp]), cache_enabled=False):
+            return self.network(seen).to(seen.dtype)
 
     def _be_part_of_traces(self) -> None:
         """Tell PhiML that what it is tracing, if anything, calls this network.

@@ -10,11 +10,22 @@ import numpy as np
 from phiml.math import Tensor
 
 from hyco import interfaces
-from hyco.interfaces import Batch, Dataset, History, Observer, PhysicalModel, Solve, TrainingState
+from hyco.interfaces import (
+    Batch,
+    Dataset,
+    History,
+    LossWeights,
+    Observer,
+    PhysicalModel,
+    Solve,
+    TrainingState,
+)
+from hyco.learning.bases import Basis
 from hyco.learning.descriptions import check_equation
 from hyco.learning.fitting import FitLoop
 from hyco.learning.inverse import Values
 from hyco.learning.training import ignore
+from hyco.learning.weighting import entry_weights
 from hyco.migration.registry import register
 from hyco.phiml.checkpoints import SUFFIX, read_checkpoint, write_checkpoint
 from hyco.phiml.device import Compiled
@@ -26,16 +37,19 @@ KIND = "physical training state"
 
 @register("physical_trainer", "default", "phiml")
 class PhysicalTrainer(interfaces.PhysicalTrainer):
-    """Solves the inverse problem by L-BFGS-B on gradients from automatic differentiation.
+    """Solves the inverse problem by L-BFGS-B or Adam on gradients from automatic differentiation.
+
+    Both optimise on the host, in float64 (`hyco.learning.descent`); rollouts and gradients are made on the device.
 
     Args:
         model: a phiml physical model.
         bounds: learnable parameter -> (least, greatest) value.
-        solve: when a solve stops.
+        solve: how it is done, when a solve stops, what happens when it diverges.
         batch_size: windows that are rolled out together.
         window_stride: every how many-th real window takes part.
-        interaction_weight: what a generated window counts, where a real one counts 1.
         smoothness: weight of the mean squared gradient of field parameters.
+        total_variation: weight of their mean absolute gradient.
+        bases: learnable parameter -> what is unknown of it; its cells where none is given.
         observe: called with the record of every solve.
         progress: called with (iteration, loss) during a solve.
     """
@@ -51,8 +65,9 @@ class PhysicalTrainer(interfaces.PhysicalTrainer):
         solve: Solve | None = None,
         batch_size: int = 16,
         window_stride: int = 1,
-        interaction_weight: float = 1.0,
         smoothness: float = 0.0,
+        total_variation: float = 0.0,
+        bases: Mapping[str, Basis] | None = None,
         observe: Observer = ignore,
         progress: Callable[[int, float], None] | None = None,
     ) -> None:
@@ -67,14 +82,22 @@ class PhysicalTrainer(interfaces.PhysicalTrainer):
             solve=solve or Solve(),
             batch_size=batch_size,
             window_stride=window_stride,
-            interaction_weight=interaction_weight,
             smoothness=smoothness,
+            total_variation=total_variation,
+            bases=bases,
             observe=observe,
             progress=progress,
         )
 
-    def fit(self, train: Dataset, validation: Dataset | None = None, *, epochs: int) -> History:
-        return self._loop.fit(train, validation, epochs)
+    def fit(
+        self,
+        train: Dataset,
+        validation: Dataset | None = None,
+        *,
+        epochs: int,
+        weights: LossWeights | None = None,
+    ) -> History:
+        return self._loop.fit(train, validation, epochs, weights)
 
     def evaluate(self, dataset: Dataset) -> float:
         return self._loop.evaluate(dataset)
@@ -82,6 +105,10 @@ class PhysicalTrainer(interfaces.PhysicalTrainer):
     @property
     def epochs_done(self) -> int:
         return self._loop.epoch
+
+    @property
+    def generated_seen(self) -> int:
+        return self._loop.generated_seen
 
     def use_best(self) -> None:
         self._loop.use_best()
@@ -102,7 +129,7 @@ class PhysicalTrainer(interfaces.PhysicalTrainer):
         self.restore(TrainingState(arrays, facts))
 
     def loss_and_gradients(self, batch: Batch, values: Values) -> tuple[float, Values]:
-        """Mean loss of a batch and its gradients by the learnable parameters."""
+        """Mean loss over what is observed of a batch, and its gradients by the learnable parameters."""
         arrays = self.model.arrays
         parameters = {n: arrays.parameter(v) for n, v in values.items()}
         loss, gradients = self.compiled_gradient(parameters, *self._placed(batch))
@@ -111,14 +138,22 @@ class PhysicalTrainer(interfaces.PhysicalTrainer):
         }
 
     def loss(self, batch: Batch) -> Any:
-        """The loss of a batch with the parameters in force."""
+        """The mean loss over what is observed of a batch with the parameters in force."""
         learnable = {n: self.model.parameters[n] for n in self._loop.bounds}
         return self._compute.native(self.compiled_loss(learnable, *self._placed(batch)))
 
-    def _placed(self, batch: Batch) -> tuple[Tensor, Tensor]:
+    def _placed(self, batch: Batch) -> tuple[Tensor, ...]:
         arrays = self.model.arrays
-        return arrays.place(batch.initial), arrays.place(batch.targets)
+        weights = entry_weights(batch, LossWeights())
+        placed = () if weights is None else (arrays.entries(weights),)
+        return arrays.place(batch.initial), arrays.place(batch.targets), *placed
 
-    def _loss(self, parameters: Mapping[str, Tensor], initial: Tensor, targets: Tensor) -> Tensor:
+    def _loss(
+        self,
+        parameters: Mapping[str, Tensor],
+        initial: Tensor,
+        targets: Tensor,
+        weights: Tensor | None = None,
+    ) -> Tensor:
         rollout = self.model.rollout(initial, targets.shape.get_size("time"), parameters)
-        return rollout_loss(rollout, targets, self.model.layout)
+        return rollout_loss(rollout, targets, self.model.layout, weights)

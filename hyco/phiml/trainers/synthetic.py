@@ -2,41 +2,58 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, Literal, cast
 
 from numpy.typing import NDArray
-from phiml import nn
 from phiml.math import Tensor
 
 from hyco import interfaces
-from hyco.interfaces import Batch, Dataset, History, Observer, SyntheticModel, TrainingState
+from hyco.interfaces import (
+    Batch,
+    Dataset,
+    EarlyStopping,
+    History,
+    LossWeights,
+    Observer,
+    Optimizer,
+    SyntheticModel,
+    TrainingState,
+)
+from hyco.learning.amp import check_amp, lowered
 from hyco.learning.descriptions import check_surrogate
-from hyco.learning.schedules import learning_rate_schedule
+from hyco.learning.schedules import Schedule
 from hyco.learning.training import EpochLoop, ignore
+from hyco.learning.weighting import entry_weights
 from hyco.migration.registry import register
 from hyco.phiml.checkpoints import SUFFIX, read_checkpoint, write_checkpoint
 from hyco.phiml.device import Compiled, frozen
 from hyco.phiml.losses import rollout_loss
-from hyco.phiml.optimisers import adam, moments, put_moments, set_learning_rate
+from hyco.phiml.optimisers import clip_gradients, moments, optimiser, put_moments, set_learning_rate
 from hyco.phiml.tensors import NativeArrays
 
 KIND = "synthetic training state"
+ADAM = Optimizer()
 
 
 @register("synthetic_trainer", "default", "phiml")
 class SyntheticTrainer(interfaces.SyntheticTrainer):
-    """Rolls the surrogate out over each window and descends the mean squared error with Adam.
+    """Rolls the surrogate out over each window and descends the mean squared error.
 
     Args:
         model: a phiml surrogate.
         batch_size: windows per update.
-        total_epochs: of the whole run, over which the schedule extends.
-        learning_rate, scheduler, weight_decay: see `hyco.learning.schedules`; decay is L2, inside Adam.
+        schedule: learning rate by epoch of the whole run (`hyco.learning.schedules`); None: always 1e-3.
+        optimizer: adam, adamw or sgd, and their weight decay.
+        gradient_clipping: the greatest norm of a gradient, of all weights together; None: any.
+        early_stopping, curriculum, pulse: see `hyco.learning.training.EpochLoop`.
+        amp: what the network computes in while it is trained, see `hyco.learning.amp`; None: as its weights.
         input_noise: on the initial states of updates, see `hyco.learning.training.EpochLoop`.
         seed: of the order of windows, and of the noise.
         observe: called with the record of every epoch.
+
+    Raises ConfigError for fp16 on a CPU, and for amp with weights in float64.
     """
 
     mode = "phiml"
@@ -47,26 +64,52 @@ class SyntheticTrainer(interfaces.SyntheticTrainer):
         model: SyntheticModel,
         *,
         batch_size: int = 16,
-        total_epochs: int = 1,
-        learning_rate: float = 1e-3,
-        scheduler: Literal["cosine", "constant"] = "cosine",
-        weight_decay: float = 0.0,
+        schedule: Schedule | None = None,
+        optimizer: Optimizer = ADAM,
+        gradient_clipping: float | None = None,
+        early_stopping: EarlyStopping | None = None,
+        curriculum: Callable[[int], int] | None = None,
+        amp: Literal["bf16", "fp16"] | None = None,
         input_noise: float = 0.0,
         seed: int = 0,
         observe: Observer = ignore,
+        pulse: Callable[[], None] = ignore,
     ) -> None:
+        schedule = schedule or (lambda epoch: 1e-3)
         self.model = model
+        self.optimizer = optimizer
+        self.gradient_clipping = gradient_clipping
+        self.gradient_norm: Any = None
+        self.amp = amp
         self._compute = cast(NativeArrays, model.arrays).compute
+        check_amp(amp, self._compute.device, self._compute.precision)
         with self._compute.scope():
-            self._optimiser = adam(model.network, learning_rate, weight_decay)
+            self._optimiser = optimiser(model.network, schedule(0), optimizer)
+        self._scaler = self._made_scaler() if amp == "fp16" else None
         self.compiled_loss = {
             on: Compiled(self._loss, self._compute, network=model.network) for on in (False, True)
         }
-        schedule = learning_rate_schedule(scheduler, learning_rate, total_epochs)
-        self._loop = EpochLoop(self, schedule, batch_size, seed, observe, input_noise)
+        self._loop = EpochLoop(
+            self,
+            schedule,
+            batch_size,
+            seed,
+            observe,
+            input_noise,
+            early_stopping=early_stopping,
+            curriculum=curriculum,
+            pulse=pulse,
+        )
 
-    def fit(self, train: Dataset, validation: Dataset | None = None, *, epochs: int) -> History:
-        return self._loop.fit(train, validation, epochs)
+    def fit(
+        self,
+        train: Dataset,
+        validation: Dataset | None = None,
+        *,
+        epochs: int,
+        weights: LossWeights | None = None,
+    ) -> History:
+        return self._loop.fit(train, validation, epochs, weights)
 
     def evaluate(self, dataset: Dataset) -> float:
         return self._loop.evaluate(dataset)
@@ -74,6 +117,10 @@ class SyntheticTrainer(interfaces.SyntheticTrainer):
     @property
     def epochs_done(self) -> int:
         return self._loop.epoch
+
+    @property
+    def generated_seen(self) -> int:
+        return self._loop.generated_seen
 
     def use_best(self) -> None:
         self._loop.use_best()
@@ -93,20 +140,20 @@ class SyntheticTrainer(interfaces.SyntheticTrainer):
         check_surrogate(path, self.model.description, facts)
         self.restore(TrainingState(arrays, facts))
 
-    def update(self, batch: Batch) -> Any:
-        """One Adam step; the loss before it, still on the device."""
+    def update(self, batch: Batch, weights: LossWeights | None = None) -> Any:
+        """One step of the optimiser; the loss before it, still on the device."""
         self.model.training(True)
-        initial, targets = self._placed(batch)
-        with self._compute.scope():
-            loss = nn.update_weights(
-                self.model.network, self._optimiser, self.compiled_loss[True], initial, targets
-            )
+        placed = self._placed(batch, weights)
+        with self._compute.scope(), lowered(self.amp):
+            self._optimiser.zero_grad()
+            loss = self.compiled_loss[True](*placed)
+            self._descend(loss.native())
         return self._compute.native(loss)
 
     def loss(self, batch: Batch) -> Any:
-        """The loss of a batch in evaluation mode."""
+        """The mean loss over what is observed of a batch, in evaluation mode."""
         self.model.training(False)
-        with frozen(self.model.network):
+        with frozen(self.model.network), lowered(self.amp):
             return self._compute.native(self.compiled_loss[False](*self._placed(batch)))
 
     def set_learning_rate(self, learning_rate: float) -> None:
@@ -127,17 +174,47 @@ class SyntheticTrainer(interfaces.SyntheticTrainer):
         return {name: p.grad.cpu().numpy().copy() for name, p in named if p.grad is not None}
 
     def moments(self) -> dict[str, NDArray[Any]]:
-        """Adam's state by parameter."""
+        """The optimiser's state by parameter."""
         return moments(self._optimiser)
 
     def put_moments(self, arrays: Mapping[str, NDArray[Any]]) -> None:
-        """Put Adam's state in force."""
+        """Put the optimiser's state in force."""
         put_moments(self._optimiser, arrays)
 
-    def _placed(self, batch: Batch) -> tuple[Tensor, Tensor]:
-        arrays = self.model.arrays
-        return arrays.place(batch.initial), arrays.place(batch.targets)
+    def loss_scale(self) -> dict[str, Any]:
+        """The state of the loss scaling of fp16; empty without it."""
+        return {} if self._scaler is None else dict(self._scaler.state_dict())
 
-    def _loss(self, initial: Tensor, targets: Tensor) -> Tensor:
+    def put_loss_scale(self, state: Mapping[str, Any]) -> None:
+        """Put the loss scaling in force; without any, or with none in `state`, nothing changes."""
+        if self._scaler is not None and state:
+            self._scaler.load_state_dict(dict(state))
+
+    def _descend(self, loss: Any) -> None:
+        """Differentiate the loss, clip, and step."""
+        if self._scaler is None:
+            loss.backward()
+        else:
+            self._scaler.scale(loss).backward()
+            self._scaler.unscale_(self._optimiser)
+        if self.gradient_clipping is not None:
+            self.gradient_norm = clip_gradients(self._optimiser, self.gradient_clipping)
+        if self._scaler is None:
+            self._optimiser.step()
+        else:
+            self._scaler.step(self._optimiser)
+            self._scaler.update()
+
+    def _made_scaler(self) -> Any:
+        """PyTorch's own, from the library that PhiML brought along."""
+        return self._compute.library.nn_library().torch.amp.GradScaler("cuda")
+
+    def _placed(self, batch: Batch, weights: LossWeights | None = None) -> tuple[Tensor, ...]:
+        """Initial states and targets; and weights of the entries, where the plain mean is something else."""
+        arrays, entries = self.model.arrays, entry_weights(batch, weights or LossWeights())
+        placed = arrays.place(batch.initial), arrays.place(batch.targets)
+        return placed if entries is None else (*placed, arrays.entries(entries))
+
+    def _loss(self, initial: Tensor, targets: Tensor, weights: Tensor | None = None) -> Tensor:
         rollout = self.model.rollout(initial, targets.shape.get_size("time"))
-        return rollout_loss(rollout, targets, self.model.layout)
+        return rollout_loss(rollout, targets, self.model.layout, weights)

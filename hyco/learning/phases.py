@@ -1,0 +1,113 @@
+"""Where a training is within its epoch, and within its phase; as plain facts a checkpoint can hold."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field
+from math import inf, isfinite
+from typing import Any
+
+import numpy as np
+
+from hyco.interfaces import Batch, EarlyStopping
+
+Facts = Mapping[str, Any]
+
+
+@dataclass
+class Phase:
+    """Epochs that are trained on the same data, one call of `fit`.
+
+    Attributes: end, the number of epochs done when it is over; best, its least loss so far; waited, how many
+    epochs ago that was; interaction_scale, by which `proportional` multiplies the interaction's weight.
+    """
+
+    end: int
+    best: float = inf
+    waited: int = 0
+    interaction_scale: float | None = None
+
+    def is_stuck(self, loss: float, stopping: EarlyStopping | None) -> bool:
+        """Take note of the loss of an epoch; whether it has not fallen for `stopping.patience` epochs.
+
+        It has fallen when  loss < best (1 - min_delta).
+        """
+        if stopping is None:
+            return False
+        if loss < (self.best if self.best == inf else self.best * (1.0 - stopping.min_delta)):
+            self.best, self.waited = loss, 0
+        else:
+            self.waited += 1
+        return self.waited >= stopping.patience
+
+    def facts(self) -> dict[str, Any]:
+        """Itself, in plain values."""
+        return asdict(self)
+
+    @classmethod
+    def of(cls, facts: Facts | None) -> Phase | None:
+        """What `facts` told; KeyError, TypeError or ValueError when they are something else."""
+        if facts is None:
+            return None
+        scale = facts["interaction_scale"]
+        numbers = int(facts["end"]), float(facts["best"]), int(facts["waited"])
+        return cls(*numbers, None if scale is None else float(scale))
+
+
+@dataclass
+class Progress:
+    """What the updates of an epoch have given so far, in order.
+
+    Losses and norms of gradients stay native until they are asked for: each of them waited for alone would
+    make an accelerator idle.
+    """
+
+    sizes: list[int] = field(default_factory=list)
+    generated: int = 0
+    norms: list[Any] = field(default_factory=list)
+    _losses: list[Any] = field(default_factory=list)
+
+    @property
+    def batch(self) -> int:
+        """How many updates the epoch has seen."""
+        return len(self.sizes)
+
+    def add(self, loss: Any, batch: Batch, norm: Any) -> None:
+        """One more update."""
+        self._losses.append(loss)
+        self.sizes.append(batch.size)
+        self.generated += batch.generated
+        if norm is not None:
+            self.norms.append(norm)
+
+    def losses(self) -> list[float]:
+        """The losses, waited for once."""
+        self._losses = [float(loss) for loss in self._losses]
+        return list(self._losses)
+
+    def mean_norm(self) -> float:
+        """The mean norm of the gradients; of the finite ones, since fp16 leaves out updates with others."""
+        norms = [float(norm) for norm in self.norms]
+        finite = [norm for norm in norms if isfinite(norm)]
+        return float(np.mean(finite or norms))
+
+    def facts(self) -> dict[str, Any]:
+        """Itself, in plain values."""
+        self.norms = [float(norm) for norm in self.norms]
+        return {
+            "batch": self.batch,
+            "losses": self.losses(),
+            "sizes": list(self.sizes),
+            "generated": self.generated,
+            "gradient_norms": list(self.norms),
+        }
+
+    @classmethod
+    def of(cls, facts: Facts) -> Progress:
+        """What `facts` told, or nothing of an epoch; ValueError when they contradict themselves."""
+        losses = [float(v) for v in facts.get("losses", ())]
+        sizes = [int(v) for v in facts.get("sizes", ())]
+        if not int(facts.get("batch", 0)) == len(losses) == len(sizes):
+            raise ValueError(f"{facts.get('batch')} batches with {len(losses)} losses and {len(sizes)} sizes")
+        norms: list[Any] = [float(v) for v in facts.get("gradient_norms", ())]
+        return cls(sizes, int(facts.get("generated", 0)), norms, list(losses))
