@@ -57,7 +57,7 @@ class JsonLines:
 
     quiet: bool = False
     said: list[str] = field(default_factory=list)
-    _done: dict[str, tuple[int, int]] = field(default_factory=dict)
+    _last: dict[str, tuple[int, int, str]] = field(default_factory=dict)
 
     def begin(self, rows: Sequence[Choice]) -> None:
         """`modes`: which implementation each component gets, and who chose it."""
@@ -66,8 +66,9 @@ class JsonLines:
     def update(self, work: str, done: int, total: int, text: str = "") -> None:
         """`progress`, where it is another than last time."""
         within = work in ("batches", "iterations")
-        if not within and self._done.get(work) != (done, total):
-            self._done[work] = done, total
+        now = done, total, text
+        if not within and self._last.get(work) != now:
+            self._last[work] = now
             self._write("progress", work=work, done=done, total=total, text=text)
 
     def detail(self, work: str, text: str) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 import time
 from collections.abc import Mapping
@@ -57,6 +58,8 @@ def watch(
             _lines(following)
     except KeyboardInterrupt:
         raise typer.Exit(130) from None
+    except BrokenPipeError:  # `| head` has seen enough; nothing more can be written, not even at the exit
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 @dataclass
@@ -142,17 +145,20 @@ class Tail:
         from hyco.cli.watch_view import record_line
 
         if self.seen is None:
-            hidden, lines = max(0, len(history) - FIRST_LINES), []
-            if hidden:
-                lines.append(f"... {hidden} earlier records")
-            fresh = history[hidden:]
+            start = max(0, len(history) - FIRST_LINES)
+            words = f"... {start} earlier records" if start else ""
         else:
-            same = next(
-                (i for i, (a, b) in enumerate(zip(self.seen, history, strict=False)) if a != b),
-                min(len(self.seen), len(history)),
-            )
-            went_back = same < len(self.seen)
-            lines = [f"... goes on after record {same}" if same else "... begins anew"] if went_back else []
-            fresh = history[same:]
+            start = self._same(history)
+            back = start < len(self.seen)
+            words = (f"... goes on after record {start}" if start else "... begins anew") if back else ""
         self.seen = history
-        return lines + [record_line(record) for record in fresh]
+        return ([words] if words else []) + [record_line(record) for record in history[start:]]
+
+    def _same(self, history: tuple[Mapping[str, Any], ...]) -> int:
+        """How many of the first records are as they were; compared as text, since NaN differs from itself."""
+        seen = self.seen or ()
+        if not seen or (len(history) >= len(seen) and repr(history[len(seen) - 1]) == repr(seen[-1])):
+            return len(seen)
+        pairs = zip(seen, history, strict=False)
+        shorter = min(len(seen), len(history))
+        return next((i for i, (a, b) in enumerate(pairs) if repr(a) != repr(b)), shorter)

@@ -9,10 +9,9 @@ from pathlib import Path
 from typing import Any
 
 from rich.console import Console, Group, RenderableType
-from rich.table import Table
 from rich.text import Text
 
-from hyco.cli.display import clock
+from hyco.cli.display import _clock as clock
 from hyco.cli.tables import new_table
 from hyco.report.page import summary_lines
 from hyco.report.standing import Progress, Standing, sparkline
@@ -111,8 +110,8 @@ def _advice(progress: Progress) -> str:
 def _implementations(environment: Mapping[str, Any]) -> str:
     """`phiml`, or of a mixture how many components each mode has."""
     rows = environment.get("modes")
-    sides = [str(r["mode"]) for r in rows if isinstance(r, Mapping) and "mode" in r] if isinstance(rows, list) else []
-    counted = Counter(sides)
+    found = rows if isinstance(rows, list) else []
+    counted = Counter(str(r["mode"]) for r in found if isinstance(r, Mapping) and "mode" in r)
     return next(iter(counted)) if len(counted) == 1 else ", ".join(f"{n} {s}" for s, n in counted.items())
 
 
@@ -130,7 +129,9 @@ def _model_row(model: Standing, console: Console) -> Iterator[str]:
 
 
 def _extras(record: Mapping[str, Any]) -> Iterator[str]:
-    rate, frames, iterations = (number_of(record, k) for k in ("learning_rate", "rollout_steps", "iterations"))
+    rate, frames, iterations = (
+        number_of(record, k) for k in ("learning_rate", "rollout_steps", "iterations")
+    )
     if rate is not None:
         yield f"learning rate {rate:.2g}"
     if frames is not None:
@@ -180,6 +181,3 @@ def _short(value: float | None) -> str:
 def _draws(console: Console) -> bool:
     """Whether the terminal can show the bars of a curve."""
     return console.encoding.lower().startswith("utf")
-
-
-__all__ = ["Table", "closing_line", "one_run", "record_line", "run_name", "score_lines", "several_runs"]

@@ -143,7 +143,8 @@ def continue_training(original: OriginalNetwork, trainer: SyntheticTrainer) -> N
         **prefixed("best", original.weights),
         **prefixed("moments", original.moments_by_index(parameters)),
     }
-    facts = {**trainer.state().facts, "epoch": (original.epoch or 0) + 1, "best_loss": original.loss}
+    said = {"epoch": (original.epoch or 0) + 1, "best_loss": original.loss, "optimizer": "adam"}
+    facts = {**trainer.state().facts, **said}
     trainer.restore(TrainingState(arrays, facts))
 
 

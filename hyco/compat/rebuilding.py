@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hyco.errors import CheckpointError, ConfigError
-from hyco.interfaces import Side
+from hyco.interfaces import Optimizer, Side
 from hyco.learning.bases import basis_of
 from hyco.learning.checkpoints import under
 from hyco.learning.descriptions import description_in, grid_of, layout_of
@@ -143,7 +143,7 @@ def _read(model: Any, path: Path, side: Side, family: _Family, content: Content,
         bases = {n: basis_of(model.grid, **of) for n, of in content.facts.get("bases", {}).items()}
         trainer = cls(model, bounds={n: model.bounds(n) for n in values}, bases=bases)
     else:
-        trainer = cls(model)
+        trainer = cls(model, optimizer=Optimizer(content.facts.get("optimizer", "adam")))
     trainer.load(path)
     return dict(trainer.state().arrays)
 

@@ -122,14 +122,14 @@ def guesses_are_admissible(config: Config) -> None:
 
 
 def bases_fit(config: Config) -> None:
-    """What is unknown of a parameter is of a kind that it can be: no basis for a number, none finer than the grid."""
+    """No basis for a parameter that is one number, and none of more functions than the grid has cells."""
     for i, p in enumerate(config.trainer.physical.learnable_parameters):
         path = f"{_LEARNABLE}.{i}.basis"
         if p.basis.name == "cells":
             continue
         if config.model.physical.parameters[p.name].type == "scalar":
             raise ConfigError(
-                f"{path}: {p.name} is a scalar, one number, which has no basis {p.basis.name!r}. Leave the basis "
+                f"{path}: {p.name} is a scalar, one number, which has no basis {p.basis.name!r}. Leave it "
                 f"out, or make it a field: {_PHYSICAL}.parameters.{p.name}.type."
             )
         key = {"fourier": "modes", "gaussians": "count"}[p.basis.name]
@@ -138,8 +138,8 @@ def bases_fit(config: Config) -> None:
         axis, cells = min(zip(config.grid.axes, config.grid.resolution, strict=True), key=lambda a: a[1])
         if needed > cells:
             raise ConfigError(
-                f"{path}.{key}: {number} make {needed} functions along each axis, and {axis} has {cells} cells. "
-                f"Use at most {(cells - 1) // 2 if key == 'modes' else cells}, or a finer grid."
+                f"{path}.{key}: {number} make {needed} functions along each axis, and {axis} has {cells} "
+                f"cells. Use at most {(cells - 1) // 2 if key == 'modes' else cells}, or a finer grid."
             )
 
 

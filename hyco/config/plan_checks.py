@@ -102,8 +102,8 @@ def observations_leave_windows(config: Config) -> None:
     if config.general.mode != "physical":
         lengths = {steps: "trainer.rollout_steps"}
         if curriculum is not None:
-            ends = curriculum.start, curriculum.end or steps
-            lengths = {**dict.fromkeys(range(min(ends), max(ends) + 1), _CURRICULUM), **lengths}
+            grown = range(curriculum.start, (curriculum.end or steps) + 1)
+            lengths = {**dict.fromkeys(grown, _CURRICULUM), **lengths}
         _check_windows(config, observed, "synthetic", lengths)
 
 

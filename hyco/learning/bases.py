@@ -44,8 +44,8 @@ class Basis(ABC):
     def coefficients(self, field: Array) -> Array:
         """Those whose field is nearest to `field`, in the mean square over the cells.
 
-        A field that the basis cannot represent is projected, and a search starts from the projection; a uniform
-        one comes back bit for bit.
+        A field that the basis cannot represent is projected, and a search starts from the projection; a
+        uniform one comes back bit for bit.
         """
 
 
@@ -67,10 +67,11 @@ class Cells(Basis):
 class Fourier(Basis):
     """A mean, and the cosines and sines of all waves with at most `modes` periods along each axis.
 
-        phi(x) = prod_a w_a(x_a),    w_a in {1, cos(2 pi k x_a / size_a), sin(2 pi k x_a / size_a)},  k = 1 ... modes
+        phi(x) = prod_a w_a(x_a),    w_a in {1, cos(2 pi k x_a / size_a), sin(2 pi k x_a / size_a)},
+        k = 1 ... modes
 
-    Coefficients: (2 modes + 1, ...), one axis per axis of the grid, each in the order 1, cos 1, sin 1, cos 2 ...;
-    in units of the parameter.  Raises ConfigError when an axis has fewer cells than that.
+    Coefficients: (2 modes + 1, ...), one axis per axis of the grid, each in the order 1, cos 1, sin 1, cos 2
+    ...; in units of the parameter.  Raises ConfigError when an axis has fewer cells than that.
     """
 
     def __init__(self, grid: Grid, *, modes: int) -> None:
@@ -100,8 +101,8 @@ class Gaussians(Basis):
         phi_0 = 1,    phi_j(x) = prod_a exp(-(x_a - z_ja)^2 / (2 (width h_a)^2)),    z_ja = (j_a + 1/2) h_a,
         h_a = size_a / count
 
-    Coefficients: (1 + count^d,), in units of the parameter.  Raises ConfigError when an axis has fewer cells than
-    bumps.
+    Coefficients: (1 + count^d,), in units of the parameter.  Raises ConfigError when an axis has fewer cells
+    than bumps.
     """
 
     def __init__(self, grid: Grid, *, count: int, width: float = 1.0) -> None:
@@ -142,7 +143,8 @@ _BASES: dict[str, Callable[..., Basis]] = {
 def basis_of(grid: Grid, *, name: str, **options: Any) -> Basis:
     """The basis of that name on `grid`: `cells`, `fourier` (modes), `gaussians` (count, width).
 
-    Raises ConfigError for a name that there is not, and for more functions than the grid has cells along an axis.
+    Raises ConfigError for a name that there is not, and for more functions than the grid has cells along an
+    axis.
     """
     if name not in _BASES:
         raise ConfigError(f"there is no basis {name!r}. {did_you_mean(name, _BASES)}")
@@ -153,8 +155,8 @@ def basis_of(grid: Grid, *, name: str, **options: Any) -> Basis:
 class Unknowns:
     """What a solve searches for: the coefficients of every learnable parameter, in its basis.
 
-    Fields made of coefficients are clipped to the bounds of the parameter, and the coefficients themselves are
-    free; values per cell, and scalars, are bounded themselves.
+    Fields made of coefficients are clipped to the bounds of the parameter, and the coefficients themselves
+    are free; values per cell, and scalars, are bounded themselves.
 
     Args:
         bounds: parameter -> (least, greatest) value.
@@ -187,6 +189,17 @@ class Unknowns:
         """The bounds of the coefficients."""
         free = (-np.inf, np.inf)
         return {name: free if name in self.expanded else self.bounds[name] for name in self.bounds}
+
+    def scales(self, coefficients: Mapping[str, Array]) -> dict[str, float]:
+        """How much the coefficients of every expanded parameter may sensibly differ.
+
+        As much as the parameter may; without bounds, as much as its largest coefficient, or 1.
+        """
+        spans = {name: self.bounds[name][1] - self.bounds[name][0] for name in self.expanded}
+        return {
+            name: span if np.isfinite(span) else float(np.max(np.abs(coefficients[name]))) or 1.0
+            for name, span in spans.items()
+        }
 
     def of(self, fields: Mapping[str, Array]) -> dict[str, Array]:
         """The coefficients of fields, projected where they cannot be represented.
@@ -235,7 +248,7 @@ def _waves(share: Array, modes: int) -> Array:
     return np.stack(columns, axis=1)
 
 
-def _along(matrices: Sequence[Array], tensor: Array) -> Array:
+def _along(matrices: Sequence[NDArray[Any]], tensor: NDArray[Any]) -> Array:
     """Every axis multiplied by its matrix."""
     for axis, matrix in enumerate(matrices):
         tensor = np.moveaxis(np.tensordot(matrix, tensor, axes=(1, axis)), 0, axis)

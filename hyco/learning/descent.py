@@ -48,10 +48,10 @@ def descend(
         m <- 0.9 m + 0.1 g              v <- 0.999 v + 0.001 g^2
         x <- clip(x - learning_rate * m / (1 - 0.9^t) / (sqrt(v / (1 - 0.999^t)) + 1e-8), lower, upper)
 
-    `g` is the gradient, 0 where x is on a bound and g points outside.  It ends, before step t, when no component
-    of g is larger than `gradient_tolerance`; when the losses at x and at the last 10 points before it lie within
-    `loss_tolerance` of each other; after `max_iterations` steps; and where loss or gradient is not finite, since
-    it has no line search that could go back.  The caller keeps the best point.
+    `g` is the gradient, 0 where x is on a bound and g points outside.  It ends, before step t, when no
+    component of g is larger than `gradient_tolerance`; when the losses at x and at the last 10 points before
+    it lie within `loss_tolerance` of each other; after `max_iterations` steps; and where loss or gradient is
+    not finite, since it has no line search that could go back.  The caller keeps the best point.
 
     Args:
         function: x -> loss and gradient, one evaluation.

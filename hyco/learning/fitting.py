@@ -66,7 +66,7 @@ class FitLoop:
         smoothness: weight of the mean squared gradient of field parameters beside the loss, in units of
             loss * (length / parameter)^2.
         total_variation: weight of their mean absolute gradient, in units of loss * length / parameter.
-        bases: learnable parameter -> what is unknown of it; its cells, or the number it is, where none is given.
+        bases: learnable parameter -> what is unknown of it; its own values where none is given.
         observe: called with every record.
         progress: called with (iteration, loss) during a solve.
     """
@@ -110,8 +110,8 @@ class FitLoop:
     ) -> History:
         """Solve `epochs` more times.
 
-        Raises RunError after `solve.max_failures` solves in a row that diverged, with the last good parameters in
-        force, and ConfigError when no window takes part.
+        Raises RunError after `solve.max_failures` solves in a row that diverged, with the last good
+        parameters in force, and ConfigError when no window takes part.
         """
         history = History()
         batches = list(self._batches(train)) if epochs else []
@@ -151,7 +151,7 @@ class FitLoop:
             self._put(self.best_values, self.best_coefficients)
 
     def state(self) -> TrainingState:
-        """Parameters and best parameters in float64, coefficients of those that are made of some; plain facts."""
+        """Parameters and best parameters, coefficients of those that are made of some, and plain facts."""
         arrays = {
             **prefixed("parameters", self.values),
             **prefixed(COEFFICIENTS, self._expanded(self.coefficients)),
@@ -173,8 +173,8 @@ class FitLoop:
         found = state.facts.get("bases", {})
         if found != own:
             raise CheckpointError(
-                f"{origin}: was learned in the bases {found or 'cells'}, and this trainer has {own or 'cells'}. "
-                "Nothing was loaded; use the configuration it was trained with."
+                f"{origin}: was learned in the bases {found or 'cells'}, and this trainer has "
+                f"{own or 'cells'}. Nothing was loaded; use the configuration it was trained with."
             )
         values, best = under("parameters", state.arrays), under("best", state.arrays)
         coefficients, best_coefficients = under(COEFFICIENTS, state.arrays), under(COEFFICIENTS, best)
@@ -198,7 +198,7 @@ class FitLoop:
         self.epoch, self.best_loss, self.failures, self.generated_seen = epoch, best_loss, failures, seen
 
     def _attempt(self, objective: Objective, validation: Dataset | None) -> tuple[Attempts, float | None]:
-        """Solve, with ever smaller steps while it diverges, and put the result in force; its validation loss."""
+        """Solve, by ever smaller steps while it diverges, and put the result in force; its validation loss."""
         tried: list[Solution] = []
         initial: Terms | None = None
         while True:
@@ -210,6 +210,7 @@ class FitLoop:
                 self.solve,
                 self.progress,
                 reach=0.1 ** len(tried),
+                scales=self.unknowns.scales(self.coefficients),
             )
             tried.append(solution)
             initial = initial or objective.terms[0]
@@ -237,9 +238,9 @@ class FitLoop:
         return (
             f"physical training: {which} diverged ({self.failures} in a row, "
             f"trainer.physical.solve.max_failures is {self.solve.max_failures}). Of the last one: "
-            f"{solution.message}. Lower model.physical.dt or raise model.physical.substeps, narrow the bounds or "
-            "move the initial_guess of trainer.physical.learnable_parameters, or lower trainer.rollout_steps. "
-            "The last good parameters are in force."
+            f"{solution.message}. Lower model.physical.dt or raise model.physical.substeps, narrow the bounds "
+            "or move the initial_guess of trainer.physical.learnable_parameters, or lower "
+            "trainer.rollout_steps. The last good parameters are in force."
         )
 
     def _batches(self, train: Dataset) -> Sequence[Batch]:

@@ -25,9 +25,9 @@ Vector = NDArray[np.float64]
 class Solution:
     """Where a fit ended.
 
-    `status` is converged, stopped (at max_iterations, by a failed line search, or at the end of its reach), or
-    diverged; `non_finite` counts the evaluations that were not finite, and `best_evaluation`, from 0, tells which
-    one `values` and `loss` are of.
+    `status` is converged, stopped (at max_iterations, by a failed line search, or at the end of its reach),
+    or diverged; `non_finite` counts the evaluations that were not finite, and `best_evaluation`, from 0,
+    tells which one `values` and `loss` are of.
     """
 
     values: dict[str, NDArray[np.float64]]
@@ -49,17 +49,20 @@ def solve_inverse_problem(
     progress: Callable[[int, float], None] | None = None,
     *,
     reach: float = 1.0,
+    scales: Mapping[str, float] | None = None,
 ) -> Solution:
     """Minimise `objective` from `initial` within `bounds`, in float64.
 
-    The best finite point that was evaluated is what comes back, so a line search that fails costs nothing.
-    A point where the objective is not finite counts as a very bad one, from which the line search backs off,
-    and at which Adam ends; a fit that met such points and found nothing better than `initial` is `diverged`, and
-    `initial` comes back.
+    The best finite point that was evaluated is what comes back, so a line search that fails costs nothing. A
+    point where the objective is not finite counts as a very bad one, from which the line search backs off,
+    and at which Adam ends; a fit that met such points and found nothing better than `initial` is `diverged`,
+    and `initial` comes back.
 
-    `reach` below 1 makes smaller steps: L-BFGS-B moves no unknown further than this share of its admissible range,
-    of max(|initial|, 1) where that is infinite; Adam takes this share of its learning rate.
-    Source: Byrd, Lu, Nocedal, Zhu (1995).
+    `reach` below 1 makes smaller steps: L-BFGS-B moves no unknown further than this share of its admissible
+    range, where that is infinite of its scale, or of max(|initial|, 1); Adam takes this share of its learning
+    rate. `scales`: by name, how much unknowns without bounds may sensibly differ; the first step of L-BFGS-B,
+    which knows no curvature yet and would otherwise have the length 1, is a tenth of it. Source: Byrd, Lu,
+    Nocedal, Zhu (1995).
     """
     packing = _Packing(initial)
     watch = _Watch(objective, packing)
@@ -79,8 +82,12 @@ def solve_inverse_problem(
         if progress is not None:
             progress(iteration, watch.best_loss)
 
-    method = _adam if solve.method == "adam" else _quasi_newton
-    end = method(watch, start, lower, upper, solve, reach, callback)
+    if solve.method == "adam":
+        end = _adam(watch, start, lower, upper, solve, reach, callback)
+    else:
+        known = scales or {}
+        sizes = [known.get(name, np.nan) for name in initial for _ in range(initial[name].size)]
+        end = _quasi_newton(watch, start, lower, upper, np.array(sizes), solve, reach, callback)
     status, message = "converged" if end.converged else "stopped", end.message
     if watch.non_finite > 0 and not watch.best_loss < first:
         status, message = (
@@ -108,26 +115,40 @@ def _quasi_newton(
     start: Vector,
     lower: Vector,
     upper: Vector,
+    sizes: Vector,
     solve: Solve,
     reach: float,
     callback: Callable[[object], None],
 ) -> Descent:
-    """SciPy's L-BFGS-B; what `reach` allows is a box around the start."""
+    """SciPy's L-BFGS-B; what `reach` allows is a box around the start.
+
+    `sizes`, nan where not known, are the scales of unknowns; powers of two near a tenth of them are the units
+    in which SciPy sees these, so that converting rounds nothing.  No component of the gradient in the
+    caller's units is larger than abs_tol at the end.
+    """
+    known = np.isfinite(sizes)
+    units = np.where(known, 2.0 ** np.round(np.log2(0.1 * np.where(known, sizes, 1.0))), 1.0)
     least, greatest = lower, upper
     if reach < 1.0:
         span = upper - lower
-        span = reach * np.where(np.isfinite(span), span, np.maximum(np.abs(start), 1.0))
+        free = np.where(known, sizes, np.maximum(np.abs(start), 1.0))
+        span = reach * np.where(np.isfinite(span), span, free)
         least, greatest = np.maximum(lower, start - span), np.minimum(upper, start + span)
+
+    def function(x: Vector) -> tuple[float, Vector]:
+        loss, gradient = watch(x * units)
+        return loss, gradient * units
+
     result = minimize(
-        watch,
-        start,
+        function,
+        start / units,
         jac=True,
         method="L-BFGS-B",
-        bounds=list(zip(least, greatest, strict=True)),
+        bounds=list(zip(least / units, greatest / units, strict=True)),
         callback=callback,
         options={
             "ftol": solve.rel_tol,
-            "gtol": solve.abs_tol / watch.scale,
+            "gtol": solve.abs_tol / watch.scale * float(np.min(units)),
             "maxiter": solve.max_iterations,
         },
     )

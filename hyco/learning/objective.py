@@ -9,13 +9,12 @@ counts; s: 1, or what brings L_g to the magnitude of L_r.  Source: Liverani, Ste
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from math import isfinite
 from typing import Any, Protocol
 
 import numpy as np
-from numpy.typing import NDArray
 
 from hyco.errors import ConfigError
 from hyco.interfaces import Batch, LossWeights
@@ -82,8 +81,8 @@ def windows_seen(batch: Batch) -> int:
 class Objective:
     """Loss and gradients of unknowns; `terms` has the parts of every value since `begin`.
 
-    Batches that count nothing, and such in which nothing is observed, are left out.  Raises ConfigError when none
-    is left.
+    Batches that count nothing, and such in which nothing is observed, are left out.  Raises ConfigError when
+    none is left.
 
     Args:
         batches: all windows of a fit; none is half real and half generated.
@@ -106,7 +105,8 @@ class Objective:
             raise ConfigError(
                 f"physical fit: of {sum(b.size for b in batches)} windows none takes part: either nothing is "
                 "observed in them, or trainer.hybrid.loss_scaling.physical gives them no weight "
-                f"(real {weights.real:g}, interaction {weights.interaction:g}). Observe more, or raise a weight."
+                f"(real {weights.real:g}, interaction {weights.interaction:g}). Observe more, or "
+                "raise a weight."
             )
         self._whole = sum(weight for _, weight in self.real.shares() + self.generated.shares())
         self.interaction_scale = self._scale() if weights.proportional else 1.0
@@ -154,7 +154,7 @@ class Objective:
 
 
 class _Kind:
-    """The real windows of a fit, or the generated ones: those that take part, and what they count together."""
+    """The real windows of a fit, or the generated ones: those that take part, and what they count."""
 
     def __init__(self, batches: Sequence[Batch], each: float) -> None:
         self.batches = [b for b in batches if each > 0.0 and windows_seen(b) > 0]

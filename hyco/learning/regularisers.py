@@ -36,9 +36,10 @@ def total_variation(field: NDArray[np.float64], grid: Grid) -> tuple[float, NDAr
         d = c_right - c_left,    eps = 1e-3 sqrt(mean c^2)
 
     Units: those of the field per length.  `eps` rounds the kink at d = 0, where the absolute value has no
-    derivative; taken from the field itself it makes R(s c) = s R(c) for any unit of c.  One jump costs as much
-    as a slope of the same height, so that edges stay.  Faces across a periodic boundary do not count; a scalar
-    and a field of zeros have none: 0.  Source: Rudin, Osher, Fatemi (1992), rounded as by Vogel, Oman (1996).
+    derivative; taken from the field itself it makes R(s c) = s R(c) for any unit of c.  One jump costs as
+    much as a slope of the same height, so that edges stay.  Faces across a periodic boundary do not count; a
+    scalar and a field of zeros have none: 0.  Source: Rudin, Osher, Fatemi (1992), rounded as by Vogel, Oman
+    (1996).
     """
     value, derivative = 0.0, np.zeros_like(field)
     eps = ROUNDING * float(np.sqrt(np.mean(field**2)))
@@ -54,7 +55,7 @@ def total_variation(field: NDArray[np.float64], grid: Grid) -> tuple[float, NDAr
 
 
 def _differences(field: NDArray[np.float64], grid: Grid) -> Iterator[tuple[int, float, NDArray[np.float64]]]:
-    """(axis, spacing, right minus left across its inner faces); no axis of a scalar, none of a single cell."""
+    """(axis, spacing, right minus left across its inner faces), but for axes of a single cell."""
     for axis, width in enumerate(grid.spacing[: field.ndim]):
         if field.shape[axis] > 1:
             yield axis, width, np.diff(field, axis=axis)

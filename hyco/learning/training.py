@@ -1,20 +1,20 @@
 """The epoch loop of a surrogate: batches in, one record per epoch out; the same for both modes.
 
-A mode brings `Learner`: one update, one loss, the learning rate, and its state as numpy.
+A mode brings its `Learner`: one update, one loss, the learning rate, and its state as numpy.
 """
 
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from math import inf, isfinite
-from typing import Any, Protocol
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from hyco.errors import CheckpointError, RunError
+from hyco.errors import CheckpointError
 from hyco.interfaces import (
     Batch,
     Dataset,
@@ -22,59 +22,17 @@ from hyco.interfaces import (
     History,
     LossWeights,
     Observer,
-    Optimizer,
     Record,
-    SyntheticModel,
     TrainingState,
 )
-from hyco.learning.amp import Amp
 from hyco.learning.checkpoints import check_entries, prefixed, under
 from hyco.learning.clocks import timing
-from hyco.learning.divergence import broken, explained
+from hyco.learning.divergence import check_losses, check_weights
+from hyco.learning.learner import Learner
 from hyco.learning.phases import Phase, Progress
 from hyco.learning.schedules import Schedule
 from hyco.learning.weighting import observed_count
 from hyco.problem.sampling import stream, with_noise
-
-
-class Learner(Protocol):
-    """What a mode's synthetic trainer can do; losses stay native until they are asked for.
-
-    Attributes: model; optimizer, and `amp`, as configured; gradient_norm, native, of the last update before
-    clipping, None where nothing is clipped.
-    """
-
-    model: SyntheticModel
-    optimizer: Optimizer
-    amp: Amp | None
-    gradient_norm: Any
-
-    def update(self, batch: Batch, weights: LossWeights | None = None) -> Any:
-        """One optimiser step; the loss before it."""
-
-    def loss(self, batch: Batch) -> Any:
-        """The mean loss over what is observed of a batch, without gradients, in evaluation mode."""
-
-    def set_learning_rate(self, learning_rate: float) -> None:
-        """The step size of the next updates."""
-
-    def weights(self) -> dict[str, NDArray[Any]]:
-        """The network's state by name."""
-
-    def assign(self, weights: Mapping[str, NDArray[Any]]) -> None:
-        """Put weights in force."""
-
-    def moments(self) -> dict[str, NDArray[Any]]:
-        """The optimiser's state by name."""
-
-    def put_moments(self, moments: Mapping[str, NDArray[Any]]) -> None:
-        """Put the optimiser's state in force."""
-
-    def loss_scale(self) -> dict[str, Any]:
-        """The state of the loss scaling of fp16; empty without it."""
-
-    def put_loss_scale(self, state: Mapping[str, Any]) -> None:
-        """Put the loss scaling in force."""
 
 
 def ignore(*_: object) -> None:
@@ -126,6 +84,7 @@ class EpochLoop:
         self.generated_seen = 0
         self.best_loss = inf
         self.best_weights: dict[str, NDArray[Any]] = {}
+        self.judged_steps: int | None = None  # frames of the training windows that the best loss is of
         self.phase: Phase | None = None
         self.progress = Progress()
         self._data: Dataset | None = None
@@ -165,8 +124,8 @@ class EpochLoop:
         loss = train_loss if validation is None else self.evaluate(validation)
         if validation is None or not isfinite(loss):  # else it is the weights themselves that made it
             self._check_weights(self.learner.weights())
-        if validation is None and self._lengthened():
-            self.best_loss, phase.best = inf, inf
+        if validation is None and data.rollout_steps != self.judged_steps:
+            self.best_loss, phase.best, self.judged_steps = inf, inf, data.rollout_steps
         best = loss < self.best_loss
         if best:
             self.best_loss, self.best_weights = loss, self.learner.weights()
@@ -211,12 +170,6 @@ class EpochLoop:
         """The dataset, in windows as long as the curriculum wants them in this epoch."""
         length = train.rollout_steps if self.curriculum is None else self.curriculum(self.epoch)
         return train if length == train.rollout_steps else train.with_rollout_steps(length)
-
-    def _lengthened(self) -> bool:
-        """Whether the windows of this epoch are longer than those of the one before."""
-        if self.curriculum is None or self.epoch == 0:
-            return False
-        return self.curriculum(self.epoch) != self.curriculum(self.epoch - 1)
 
     def _scaled(self, weights: LossWeights | None, phase: Phase, data: Dataset) -> LossWeights | None:
         """The weights of this phase; None where every window counts 1.
@@ -276,6 +229,7 @@ class EpochLoop:
             "optimizer": self.learner.optimizer.name,
             "loss_scale": self.learner.loss_scale(),
             "generated_seen": self.generated_seen,
+            "judged_steps": self.judged_steps,
             "phase": None if self.phase is None else self.phase.facts(),
             **self.progress.facts(),
         }
@@ -292,6 +246,8 @@ class EpochLoop:
             epoch, best_loss = int(facts["epoch"]), float(facts["best_loss"])
             generated, scale = int(facts.get("generated_seen", 0)), dict(facts.get("loss_scale") or {})
             phase, progress = Phase.of(facts.get("phase")), Progress.of(facts)
+            steps = facts.get("judged_steps")
+            steps = None if steps is None else int(steps)
         except (KeyError, TypeError, ValueError) as error:
             raise CheckpointError(
                 f"training state: epoch, best_loss or what belongs to them is missing or no number: {error}"
@@ -301,7 +257,8 @@ class EpochLoop:
         self.learner.put_moments(under("moments", state.arrays))
         self.learner.put_loss_scale(scale)
         self.epoch, self.best_loss, self.best_weights = epoch, best_loss, best
-        self.generated_seen, self.phase, self.progress = generated, phase, progress
+        self.generated_seen, self.judged_steps = generated, steps
+        self.phase, self.progress, self._data = phase, progress, None
 
     def _check_optimizer(self, found: str) -> None:
         expected = self.learner.optimizer.name
@@ -312,29 +269,19 @@ class EpochLoop:
             )
 
     def _check_losses(self) -> None:
-        """Raise RunError for the first loss of the epoch that is not finite, and say why it may be so."""
-        losses = self.progress.losses()
-        bad = next((i for i, loss in enumerate(losses) if not isfinite(loss)), None)
-        if bad is None:
-            return
-        rng, batch = stream(self.seed, "batches", self.epoch), None
-        if self._data is not None:
-            batch = next(iter(self._data.batches(self.batch_size, rng=rng, skip=bad)), None)
-        data = batch is not None and broken(self.learner.model.arrays, batch)
-        what = f"the loss of batch {bad} in epoch {self.epoch + 1} is {losses[bad]}"
-        raise self._failure(what, losses[:bad], data)
+        """Raise RunError for the first loss of the epoch that is not finite."""
+
+        def batch(number: int) -> Batch | None:
+            if self._data is None:
+                return None
+            rng = stream(self.seed, "batches", self.epoch)
+            return next(iter(self._data.batches(self.batch_size, rng=rng, skip=number)), None)
+
+        check_losses(self.learner, self.progress.losses(), self.epoch, self.schedule(self.epoch), batch)
 
     def _check_weights(self, weights: Mapping[str, NDArray[Any]]) -> None:
         """Raise RunError when the last update broke the weights."""
-        bad = next((name for name, w in weights.items() if not np.all(np.isfinite(w))), None)
-        if bad is not None:
-            where = f"after batch {self.progress.batch - 1} in epoch {self.epoch + 1}"
-            raise self._failure(f"{where} the weights {bad} are not finite", self.progress.losses(), False)
-
-    def _failure(self, what: str, losses: Sequence[float], data: bool) -> RunError:
-        why = explained(losses, data, self.learner.amp, self.schedule(self.epoch))
-        untouched = "The checkpoints of the last complete epoch are untouched."
-        return RunError(f"synthetic training: {what}. {why} {untouched}")
+        check_weights(self.learner, weights, self.progress, self.epoch, self.schedule(self.epoch))
 
 
 def mean_loss(losses: Any) -> float:

@@ -97,12 +97,14 @@ class Waves:
 
     def by_band(self, coefficients: NDArray[np.inexact]) -> Array:
         """The mean square in each band, (3,)."""
-        return np.bincount(self._band, self._squares(coefficients), minlength=len(BANDS))
+        sums: Array = np.bincount(self._band, self._squares(coefficients), len(BANDS)).astype(np.float64)
+        return sums
 
     def by_shell(self, coefficients: NDArray[np.inexact]) -> Array:
         """The mean square in each of `shells`, (shells,)."""
         kept, _ = self._shells
-        return np.bincount(self._shell, self._squares(coefficients))[kept]
+        sums: Array = np.bincount(self._shell, self._squares(coefficients)).astype(np.float64)[kept]
+        return sums
 
     @property
     def shells(self) -> Array:

@@ -75,14 +75,10 @@ def draw_animations(evaluation: Evaluation, folder: Path, *, fps: int) -> Iterat
 def _observations(evaluation: Evaluation, folder: Path, dpi: int) -> Picture:
     path = folder / "observations.png"
     draw_observations(evaluation, path, dpi=dpi)
-    what = {
-        1: "cells and frames",
-        2: "cells, and below the frames,",
-        3: "share of the cells along each axis, and below the frames,",
-    }
+    share = "share of the cells along each axis" if evaluation.grid.rank == 3 else "cells"
     caption = (
-        f"What was observed of every training simulation: {what[evaluation.grid.rank]} with something to compare "
-        "with (blue). Noise is given as a share of the root mean square of each component."
+        f"What was observed of every training simulation, in blue: {share}, and frames. "
+        "Noise is a share of the root mean square of each component."
     )
     return Picture(path, caption, "Maps of the observed cells, and marks of the observed frames")
 
@@ -90,11 +86,9 @@ def _observations(evaluation: Evaluation, folder: Path, dpi: int) -> Picture:
 def _over_time(evaluation: Evaluation, summary: Summary, folder: Path, dpi: int) -> Picture:
     path = folder / "error_over_time.png"
     draw_error_over_time(evaluation, summary, path, dpi=dpi)
-    several = len(evaluation.simulations) > 1
-    spread = f"Median of the test simulations; shaded: {spread_name(len(evaluation.simulations))}. "
     caption = (
-        f"Error of the rollouts over time. {spread if several else ''}Left: nRMSE of each frame, beside that of the prediction "
-        "that nothing changes. Right: correlation with the truth, and the level of 0.8."
+        "Error of the rollouts over time. Left: nRMSE of each frame, beside that of the prediction that "
+        f"nothing changes. Right: correlation with the truth, and the level of 0.8.{_spread(evaluation)}"
     )
     return Picture(path, caption, "Curves of nRMSE and correlation over time")
 
@@ -128,22 +122,17 @@ def _whole(evaluation: Evaluation, result: SimulationResult, folder: Path, dpi: 
         return Picture(path, caption, "Truth, predictions and errors over x and t")
     path = folder / f"slices_{result.simulation}.png"
     draw_slices(evaluation, result, path, dpi=dpi)
-    caption = (
-        f"Test simulation {result.simulation}: {component} at the last frame, in three planes of the box."
-    )
+    caption = f"Test simulation {result.simulation}: {component} at the last frame, in three planes."
     return Picture(path, caption, "Truth, predictions and errors in three planes")
 
 
 def _bands(evaluation: Evaluation, summary: Summary, folder: Path, dpi: int) -> Picture:
     path = folder / "error_by_frequency.png"
     draw_band_errors(evaluation, summary, path, dpi=dpi)
-    spread = (
-        f" Shaded: {spread_name(len(evaluation.simulations))}." if len(evaluation.simulations) > 1 else ""
-    )
     caption = (
-        "Error of each frame in three bands of the radial wave number |k|, over the root mean square of the whole "
-        "truth: the squares of the three add up to that of the nRMSE. Dotted: what there is of the truth in the "
-        f"band; an error above it is worse than predicting nothing there.{spread}"
+        "Error of each frame in three bands of the radial wave number |k|, as a share of the whole truth: "
+        "the squares of the three add up to that of the nRMSE. Dotted: the truth in the band; an error above "
+        f"it is worse than predicting nothing there.{_spread(evaluation)}"
     )
     return Picture(path, caption, "Curves of the error at low, middle and high wave numbers over time")
 
@@ -164,3 +153,9 @@ def _training(evaluation: Evaluation, summary: Summary, folder: Path, dpi: int) 
     if any(record.get("phase") == "cycle" for record in evaluation.history):
         caption += " In the cycles each model also learns from what the other one generates."
     return Picture(path, caption, "Curves of training and validation loss, schedules and counts by epoch")
+
+
+def _spread(evaluation: Evaluation) -> str:
+    """What lines and bands over several simulations are."""
+    count = len(evaluation.simulations)
+    return f" Median of the test simulations; shaded: {spread_name(count)}." if count > 1 else ""

@@ -30,10 +30,11 @@ class Observed:
 
     def same_as(self, other: Observed) -> bool:
         """Whether both see the same cells of the same frames as precisely."""
-        cells = (np.True_ if o.cells is None else o.cells for o in (self, other))
-        return (
-            np.array_equal(self.frames, other.frames) and np.array_equal(*cells) and self.noise == other.noise
-        )
+        if self.noise != other.noise or not np.array_equal(self.frames, other.frames):
+            return False
+        if self.cells is None or other.cells is None:
+            return self.cells is other.cells
+        return bool(np.array_equal(self.cells, other.cells))
 
 
 def hides(observed: Mapping[str, Observed]) -> bool:

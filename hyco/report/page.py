@@ -10,6 +10,7 @@ from typing import Any
 
 from hyco.report.evaluation import MODELS, Evaluation
 from hyco.report.gallery import draw_animations, draw_figures
+from hyco.report.parameters_file import NAME, write_parameters
 from hyco.report.summary import Summary, number, summarise
 from hyco.report.tables import tables
 from hyco.storage.atomic import write_json, write_text
@@ -33,7 +34,7 @@ def write_report(
     horizon: int,
     extra: Mapping[str, Any] | None = None,
 ) -> Path:
-    """Write metrics.json, figures/*.png, animations/*.gif and report.html; returns the path of the page.
+    """Write metrics.json, parameters.npz, figures, animations and report.html; returns the page's path.
 
     Args:
         fps: frames per second of the animations; dpi: resolution of the figures.
@@ -46,6 +47,8 @@ def write_report(
     extra = extra or {}
     summary = summarise(evaluation, horizon)
     write_json(directory / "metrics.json", summary)
+    if evaluation.parameters:
+        write_parameters(directory / NAME, evaluation.parameters)
     text = render(
         "template.html",
         evaluation=evaluation,

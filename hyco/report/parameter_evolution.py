@@ -132,7 +132,7 @@ def _lines(
     right.set(ylim=(0.0, 1.05 * error_scale.high))
     left.set_ylabel(scale.label)
     right.set_ylabel("|recovered - true|")
-    left.legend()
+    drawn.legend(loc="outside lower center", ncols=3)
     for panel in (left, right):
         panel.set_xlabel(axis_label("x", evaluation))
         panel.grid(alpha=0.25)

@@ -76,25 +76,21 @@ class Progress:
     @classmethod
     def of(cls, glance: Glance) -> Progress:
         """The progress that the files of a run show."""
-        models = [
-            Standing(name, records, _total(glance, name))
-            for name in _trained(glance)
-            if (records := _epochs(glance, name)) is not None
-        ]
+        models = [Standing(name, _epochs(glance, name), _total(glance, name)) for name in _trained(glance)]
         cycles = [r for r in glance.history if r["kind"] == "cycle"]
         trained = bool(models) and all(m.total is not None and m.done >= m.total for m in models)
         planned = _whole(glance.setting("trainer.hybrid.cycles"))
         if _mode(glance) == "hybrid" and planned is not None:
             trained &= bool(cycles) and cycles[-1]["cycle"] >= planned
-        tasks = glance.setting("general.tasks") or ()
-        evaluates = isinstance(tasks, Sequence) and "evaluate" in tasks
-        complete = ("train" not in tasks or trained) and (not evaluates or bool(glance.metrics))
+        tasks = glance.setting("general.tasks")
+        tasks = tasks if isinstance(tasks, list) else ["train"]
+        complete = ("train" not in tasks or trained) and ("evaluate" not in tasks or bool(glance.metrics))
         state = "running" if glance.holder else "done" if complete else "stopped"
         return cls(glance, models, cycles, state, _phase(glance, trained), _left(glance, models, cycles))
 
 
 def sparkline(values: Sequence[float], width: int = 24, *, unicode: bool = True) -> str:
-    """A curve in one line, logarithmic where all is positive; long ones are shown by the last of each part."""
+    """A curve in one line, logarithmic where all is positive; of a long one the last value of each part."""
     finite = [v for v in values if isfinite(v)]
     if not finite:
         return ""

@@ -36,6 +36,7 @@ def summarise(evaluation: Evaluation, horizon: int) -> Summary:
         "equation": evaluation.equation,
         "components": list(evaluation.layout.dynamic),
         "grid": {"axes": grid.axes, "size": grid.size, "resolution": grid.resolution},
+        "units": {"length": evaluation.length_unit, "time": evaluation.time_unit},
         "dt": evaluation.dt,
         "horizon": horizon,
         "bands": bands_of(evaluation),

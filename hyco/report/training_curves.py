@@ -177,7 +177,7 @@ def _parameter_errors(panel: Axes, course: Course, errors: Mapping[str, Mapping[
         values = np.array(error["relative_l2"], np.float64)
         style = ["-", (0, (4, 1.5)), (0, (1, 1.2)), "-."][number % 4]
         colour = ["#D55E00", "#0072B2", "#009E73", "#CC79A7"][number % 4]
-        marker = {"marker": "o", "markersize": 4} if len(values) <= FEW else {}
+        marker: dict[str, Any] = {"marker": "o", "markersize": 4} if len(values) <= FEW else {}
         panel.plot(
             error["solves"], values, color=colour, linestyle=style, label=name.replace("_", " "), **marker
         )

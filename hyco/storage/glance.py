@@ -155,14 +155,13 @@ def _in_order(path: Path) -> list[Any]:
 
 def _records(text: str) -> tuple[dict[str, Any], ...]:
     """The lines of a history that are records of an epoch, a solve or a cycle."""
-    found = []
-    for line in text.splitlines():
-        record = _mapping(line)
-        if record.get("kind") == "epoch" and record.get("model") in MODELS and _counts(record.get("epoch")):
-            found.append(record)
-        elif record.get("kind") == "cycle" and _counts(record.get("cycle")):
-            found.append(record)
-    return tuple(found)
+    return tuple(record for line in text.splitlines() if _is_record(record := _mapping(line)))
+
+
+def _is_record(record: Facts) -> bool:
+    if record.get("kind") == "epoch":
+        return record.get("model") in MODELS and _counts(record.get("epoch"))
+    return record.get("kind") == "cycle" and _counts(record.get("cycle"))
 
 
 def _counts(value: Any) -> bool:
@@ -204,7 +203,9 @@ def _alive(pid: int, locked: str) -> bool:
 def _process(pid: int) -> tuple[str, float | None]:
     """State and start, in seconds since the epoch, of a process, as far as the system tells."""
     try:
-        rest = Path(f"/proc/{pid}/stat").read_text(encoding="utf-8", errors="replace").rpartition(")")[2].split()
+        rest = (
+            Path(f"/proc/{pid}/stat").read_text(encoding="utf-8", errors="replace").rpartition(")")[2].split()
+        )
         boot = next(
             int(line.split()[1])
             for line in Path("/proc/stat").read_text(encoding="ascii").splitlines()

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 
@@ -89,8 +89,11 @@ def evaluate_models(
 def _observed(config: Config) -> dict[str, Observed]:
     """What each trained model was shown of the training data."""
     observations, frames = config.observed(), config.data.trajectory_length
-    shown = {}
-    for model in ("synthetic", "physical"):
+    shown: dict[str, Observed] = {}
+    if observations is None:
+        return shown
+    models: tuple[Literal["synthetic", "physical"], ...] = ("synthetic", "physical")
+    for model in models:
         if config.general.mode in ("hybrid", model):
             sensors = observations.of(model)
             shown[model] = Observed(sensors.frames(frames), sensors.space, sensors.noise)

@@ -22,8 +22,8 @@ def place_of(record: Mapping[str, Any]) -> tuple[str, int]:
 def record_scalars(record: Mapping[str, Any]) -> dict[str, float]:
     """Every finite number of a record by tag: `loss/train`, `learning_rate`, `parameters/nu/mean` ...
 
-    What is None, not finite, or no number is left out; `status` becomes `diverged`, 0 or 1, and `reverted` the
-    number of models that went back.
+    What is None, not finite, or no number is left out; `status` becomes `diverged`, 0 or 1, and `reverted`
+    the number of models that went back.
     """
     measured = {k: v for k, v in record.items() if k not in NOT_MEASURED}
     if "status" in measured:

@@ -1,4 +1,4 @@
-"""A surrogate's training that is stopped after any update and goes on from a file is as if it had not been."""
+"""A surrogate's training that is stopped after any update, and goes on from a file, is as if it had not."""
 
 from __future__ import annotations
 

@@ -129,6 +129,25 @@ def test_a_physical_fit_recovers_the_truth(tmp_path: Path, side: str, kind: str)
     assert np.abs(faces(found) - faces(truth)).max() < 1e-6 * np.abs(0.15 - truth).max()
 
 
+WAYS = {"L-BFGS-B": "max_iterations: 60", "adam": "learning_rate: 0.01, max_iterations: 600"}
+
+
+@pytest.mark.parametrize("method", WAYS)
+@pytest.mark.parametrize("side", SIDES)
+def test_in_the_right_basis_the_whole_coefficient_is_recovered(
+    tmp_path: Path, side: str, method: str
+) -> None:
+    """In waves no face hides a cell: the coefficient itself comes back, not only what its faces see."""
+    solve = f"trainer.physical.solve={{method: {method}, abs_tol: 1e-12, rel_tol: 0.0, {WAYS[method]}}}"
+    config = tiny(tmp_path, [*LONG, "general.mode=physical", *KINDS["waves"], solve])
+    write_data(config)
+    truth = np.asarray(config.true_parameters()["diffusion_coeff"])
+    with use_mode(side):
+        found = train(config)
+    assert found.records[-1]["status"] == "converged"
+    assert np.abs(found.parameters["diffusion_coeff"] - truth).max() < 1e-8 * truth.max()
+
+
 HYBRID = [
     "general.mode=hybrid",
     "trainer.hybrid.cycles=2",

@@ -128,7 +128,7 @@ def test_a_basis_finer_than_the_grid_is_refused() -> None:
         basis_of(grid, name="fourier", modes=4)
     with pytest.raises(ConfigError, match="8 gaussians needs 8 cells along each axis, and y has 7"):
         basis_of(grid, name="gaussians", count=8)
-    with pytest.raises(ConfigError, match="no basis 'furier'.*fourier"):
+    with pytest.raises(ConfigError, match=r"no basis 'furier'.*fourier"):
         basis_of(grid, name="furier")
 
 
@@ -157,6 +157,13 @@ def test_fields_of_coefficients_stay_within_bounds_and_coefficients_are_free(
     assert np.array_equal(fields["c"], np.clip(raw, 0.2, 0.9))
     assert fields["a"] == 0.3
     assert unknowns(name).limits == {"a": (0.0, 2.0), "c": (-np.inf, np.inf)}
+
+
+def test_the_scale_of_coefficients_is_the_range_of_the_parameter_or_their_own_size() -> None:
+    bounds = {"a": (0.0, 2.0), "c": (0.2, 0.9), "d": (0.0, np.inf), "e": (-np.inf, np.inf)}
+    many = Unknowns(bounds, {n: made("fourier", 1) for n in ("c", "d", "e")})
+    fields = {n: np.full(14, value) for n, value in (("c", 0.3), ("d", 0.05), ("e", 0.0))}
+    assert many.scales(many.of({"a": np.array(1.0), **fields})) == {"c": 0.7, "d": 0.05, "e": 1.0}
 
 
 def test_cells_are_bounded_themselves_and_handed_on_as_they_are(rng: np.random.Generator) -> None:

@@ -447,8 +447,8 @@ def test_times_and_starts() -> None:
          "trainer.synthetic.curriculum: of the 64 frames"),
         (["trainer.synthetic.curriculum={end: 65}"],
          "trainer.synthetic.curriculum.end: a window of 65 frames needs trajectories of at least 65"),
-        (["trainer.synthetic.curriculum={start: 9}", "trainer.hybrid.augmentation.trajectory_length=8"],
-         "hold no window of trainer.synthetic.curriculum.start = 9 frames"),
+        (["trainer.synthetic.curriculum={end: 9}", "trainer.hybrid.augmentation.trajectory_length=8"],
+         "hold no window of trainer.synthetic.curriculum.end = 9 frames"),
     ],
 )  # fmt: skip
 def test_plans_that_would_show_nothing_are_refused(overrides: list[str], expected: str) -> None:

@@ -22,8 +22,10 @@ from hyco.problem.fields import FieldLayout, FieldSpec
 from hyco.problem.grid import Grid
 from hyco.report.coefficients import scalar_history
 from hyco.report.evaluation import Evaluation, ParameterResult, SimulationResult
+from hyco.report.observed import Observed
 from hyco.report.page import summary_lines, write_report
 from hyco.report.plots import Scale, plane
+from hyco.report.sensors import _amount
 from hyco.report.summary import _parameter, summarise
 from hyco.storage.parameter_history import Snapshots
 
@@ -239,17 +241,19 @@ def test_report(tmp_path: Path, rank: int, models: tuple[str, ...]) -> None:
 
     names = {p.relative_to(tmp_path / "run").as_posix() for p in tmp_path.rglob("*.*") if p.is_file()}
     numbers = [s.simulation for s in given.simulations]
+    whole = {1: "space_time", 3: "slices"}.get(rank)
     assert names == {
-        "metrics.json", "report.html", "figures/error_over_time.png", "figures/loss_curves.png",
+        "metrics.json", "parameters.npz", "report.html", "figures/error_over_time.png",
+        "figures/error_by_frequency.png", "figures/spectra.png", "figures/loss_curves.png",
         "figures/parameters_diffusion_coeff.png", *(f"figures/frames_{n}.png" for n in numbers),
-        *(f"animations/sim_{n}.gif" for n in numbers),
+        *(f"figures/{whole}_{n}.png" for n in numbers if whole), *(f"animations/sim_{n}.gif" for n in numbers),
     }  # fmt: skip
     assert json.loads((tmp_path / "run/metrics.json").read_text()) == summarise(given, 2)
     text = page.read_text()
     parsed = Page(text)
     assert not parsed.open
     images = [a for tag, a in parsed.tags if tag == "img"]
-    assert len(images) == len(names) - 2 and all(a["alt"] for a in images)
+    assert len(images) == len(names) - 3 and all(a["alt"] for a in images)
     assert all((a["src"] or "").startswith("data:image/") for a in images)
     assert not re.search(r"(src|href)=\"(?!data:)", text)
     assert "<script" not in text and "set by &lt;b&gt;me" in text
@@ -267,6 +271,68 @@ def test_the_animation_shows_every_frame_and_loops(tmp_path: Path, rank: int) ->
             shown.append(np.asarray(gif.convert("RGB"), dtype=int))
     changed = [np.mean(np.any(a != b, axis=-1)) for a, b in pairwise(shown)]
     assert min(changed) > 0.01
+
+
+def snapshots(given: Evaluation) -> Snapshots:
+    """The field of the first parameter, closer to the truth after each of the three solves of `history`."""
+    truth = np.asarray(given.parameters[0].truth)
+    values = np.stack([truth * (1 + 0.5**n) for n in range(4)]).astype(np.float32)
+    return Snapshots((0, 1, 2, 3), {"diffusion_coeff": values})
+
+
+@pytest.mark.filterwarnings("error")
+@pytest.mark.parametrize("rank", [1, 2, 3])
+def test_fields_are_shown_as_they_were_recovered(tmp_path: Path, rank: int) -> None:
+    given = evaluation(rank, frames=3)
+    given = replace(given, snapshots=snapshots(given))
+    text = write_report(given, tmp_path, fps=10, dpi=40, horizon=2).read_text()
+    assert "in the course of the training" in text
+    found = json.loads((tmp_path / "metrics.json").read_text())["parameters"]["diffusion_coeff"][
+        "after_solves"
+    ]
+    assert found["solves"] == [0, 1, 2, 3]
+    np.testing.assert_allclose(found["relative_l2"], [1.0, 0.5, 0.25, 0.125], rtol=1e-6)
+    with Image.open(tmp_path / "animations/parameters_diffusion_coeff.gif") as gif:
+        assert gif.n_frames == 4
+
+
+def test_snapshots_of_a_scalar_make_no_animation(tmp_path: Path) -> None:
+    scalar = ParameterResult("drag", "1", 0.3, 0.1, 0.29)
+    kept = Snapshots((0, 1), {"drag": np.array([0.1, 0.29], np.float32)})
+    given = replace(evaluation(frames=3), parameters=(scalar,), snapshots=kept)
+    write_report(given, tmp_path, fps=10, dpi=40, horizon=2)
+    assert [p.name for p in (tmp_path / "animations").iterdir()] == ["sim_7.gif"]
+
+
+@pytest.mark.filterwarnings("error")
+@pytest.mark.parametrize("rank", [1, 2, 3])
+def test_what_was_observed_is_drawn_where_anything_was_hidden(tmp_path: Path, rank: int) -> None:
+    given = evaluation(rank, frames=3)
+    frames = np.ones(5, dtype=bool)
+    cells = np.zeros(given.grid.resolution, dtype=bool)
+    cells.ravel()[:10] = True
+    half = Observed(np.arange(5) % 2 == 0, cells, 0.05)
+    for name, observed, drawn in (
+        ("nothing", {}, False),
+        ("all", {m: Observed(frames) for m in BOTH}, False),
+        ("noise", {"physical": Observed(frames, noise=0.1)}, True),
+        ("both", dict.fromkeys(BOTH, half), True),
+        ("one", {"synthetic": half, "physical": Observed(frames)}, True),
+    ):
+        write_report(replace(given, observed=observed), tmp_path / name, fps=10, dpi=40, horizon=2)
+        assert (tmp_path / name / "figures/observations.png").exists() == drawn
+    with Image.open(tmp_path / "one/figures/observations.png") as one, \
+            Image.open(tmp_path / "both/figures/observations.png") as both:  # fmt: skip
+        assert one.width > 1.7 * both.width  # a column of its own for each model
+
+
+def test_the_amounts_of_what_was_observed_are_said() -> None:
+    given = evaluation(2)
+    cells = np.zeros(given.grid.resolution, dtype=bool)
+    cells[:6, :4] = True
+    half = Observed(np.arange(5) % 2 == 0, cells, 0.05)
+    assert _amount(given, half) == "24 of 96 cells (25 %)\n3 of 5 frames, noise of 5 %"
+    assert _amount(given, Observed(np.ones(5, dtype=bool))) == "all cells\nall frames, no noise"
 
 
 def bad_value(value: float) -> Any:

@@ -327,12 +327,13 @@ def test_tensorboard_itself_reads_it_so(tmp_path: Path) -> None:
         with open_tracker(config, tmp_path) as tracker:
             for number in steps:
                 tracker.record(epoch(number, loss))
-                tracker.rollout(number, *fields(config), simulation=2)
+                if number in (1, 4):
+                    tracker.rollout(number, *fields(config), simulation=2)
     read = reader.EventAccumulator(str(runs / "synthetic")).Reload()
     found = [(e.step, e.value) for e in read.Scalars("loss/train")]
     assert found == [(n, 1.0 if n < 4 else 2.0) for n in range(1, 8)]
     pictures = reader.EventAccumulator(str(runs / "rollouts"), {"images": 0}).Reload().Images("simulation 2")
-    assert [p.step for p in pictures] == list(range(1, 8))
+    assert [p.step for p in pictures] == [1, 4]
     image = Image.open(BytesIO(pictures[0].encoded_image_string))
     assert image.size == (pictures[0].width, pictures[0].height) and image.mode == "RGBA"
 

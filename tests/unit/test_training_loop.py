@@ -457,6 +457,20 @@ def test_without_validation_what_is_best_begins_anew_with_longer_windows() -> No
     assert loop.best_loss == min(losses[2:])
 
 
+def test_epochs_that_were_left_out_do_not_hide_that_windows_became_longer() -> None:
+    """A phase stops after the epoch of 2 frames; the next one begins with 3; also from a state between them."""
+    data: dict[str, Any] = {"curriculum": lambda e: 2 if e < 2 else 3, "early_stopping": EarlyStopping(1)}
+    first = epoch_loop(Walker(weight=10.0), rate=0.5, **data)
+    assert first.fit(REAL, None, 4).records[-1]["stopped_early"] == 2
+    second = epoch_loop(Walker(), rate=0.5, **data)
+    second.restore(first.state())
+    for loop in (first, second):
+        assert loop.best_loss < 1.0
+        (record,) = loop.fit(REAL, None, 1).records
+        assert (record["rollout_steps"], record["best"]) == (3, True)
+        assert loop.best_loss == record["train_loss"] > 1.0
+
+
 def test_without_a_curriculum_windows_are_those_of_the_data() -> None:
     assert epoch_loop(Walker()).fit(REAL, None, 1).records[0]["rollout_steps"] == 3
 
@@ -878,7 +892,7 @@ def test_the_objective_is_the_weighted_mean_of_both_kinds(weights: tuple[float, 
 
 def test_a_fit_without_any_window_is_refused() -> None:
     loop = fit_loop(Well())
-    with pytest.raises(ConfigError, match="of 9 windows none takes part.*interaction 1"):
+    with pytest.raises(ConfigError, match=r"of 9 windows none takes part.*interaction 1"):
         loop.fit(REAL, None, 1, LossWeights(real=0.0))
 
 
@@ -915,14 +929,19 @@ def test_a_scale_that_would_be_nothing_is_one(value: float) -> None:
     assert record["interaction_scale"] == 1.0
 
 
+def entries(windows: Any) -> Any:
+    """How many of its six entries a window shows: 0, 1, 2, 3, 0, 2, 4, 6, 0, 2, 4, 6, 0 ..."""
+    return np.mod(windows, 4) * np.where(np.less(windows, 4), 1, 2)
+
+
 @dataclass
 class Partly(FakeDataset):
-    """Windows of two frames on three cells, of which window w shows the first w mod 4 entries."""
+    """Windows of two frames on three cells, of which some entries are observed."""
 
     def get_batch(self, indices: Sequence[int]) -> Batch:
         """With what is observed."""
         batch = super().get_batch(indices)
-        shown = np.arange(6) < np.mod(batch.initial, 4)[:, np.newaxis]
+        shown = np.arange(6) < entries(batch.initial)[:, np.newaxis]
         return replace(batch, observed=shown.reshape(-1, 2, 3))
 
 
@@ -939,11 +958,11 @@ class Observed(Well):
 
 
 def test_a_loss_is_a_mean_over_what_is_observed_in_all_windows() -> None:
-    """Windows 0 to 8 show 0, 1, 2, 3, 0, 1, 2, 3, 0 entries; the last batch is window 8 alone."""
+    """The first batch shows 6 entries, the second one 12, and the last one, window 8 alone, none."""
     well, data = Observed(), Partly(Windows((7, 6), 3))
     loop = fit_loop(well)
     (record,) = loop.fit(data, data, 1).records
-    shown = np.arange(9) % 4
+    shown = entries(np.arange(9))
     mean = np.dot(shown, np.arange(9)) / shown.sum()
     assert np.abs(well.c - (0.6 + mean / 100)).max() < 1e-6
     spread = np.dot(shown, (np.arange(9) - mean) ** 2) / shown.sum() / 1e4
@@ -959,14 +978,14 @@ def test_masked_kinds_keep_the_weight_of_their_windows() -> None:
     (record,) = fit_loop(well).fit(Partly(Windows((7, 6), 3, generated=(6,))), None, 1).records
     means = []
     for windows in (np.arange(9), np.arange(9, 13)):
-        means.append(np.dot(windows % 4, windows) / np.sum(windows % 4))
+        means.append(np.dot(entries(windows), windows) / np.sum(entries(windows)))
     assert np.abs(well.c - (0.6 + np.dot(means, (6, 3)) / 9 / 100)).max() < 1e-6
     assert (record["windows"], record["generated_windows"]) == (9, 3)
 
 
 def test_nothing_observed_is_said() -> None:
     blind = Partly(Windows((3,), 3))  # window 0 alone
-    with pytest.raises(ConfigError, match="of 1 windows none takes part.*nothing is observed"):
+    with pytest.raises(ConfigError, match=r"of 1 windows none takes part.*nothing is observed"):
         fit_loop(Observed()).fit(blind, None, 1)
     with pytest.raises(ConfigError, match="nothing is observed in the windows that it is to be judged by"):
         fit_loop(Observed()).evaluate(blind)
@@ -1038,6 +1057,18 @@ def test_a_restored_fit_repeats_every_bit(bases: Any, method: Any) -> None:
     assert np.array_equal(second.state().arrays["parameters.c"], one.arrays["best.c"])
 
 
+def test_the_best_coefficients_are_restored_with_their_field() -> None:
+    loop, other = (fit_loop(Well(), bases=WAVES) for _ in range(2))
+    loop.fit(VALIDATION, VALIDATION, 1)
+    best = loop.coefficients["c"]
+    loop.fit(FakeDataset(Windows((40,), 3)), VALIDATION, 1)
+    assert not np.array_equal(loop.coefficients["c"], best)
+    other.restore(loop.state())
+    other.use_best()
+    assert np.array_equal(other.coefficients["c"], best)
+    assert np.array_equal(other.state().arrays["coefficients.c"], best)
+
+
 def test_coefficients_and_cells_are_not_taken_for_each_other() -> None:
     cells, waves, bumps = fit_loop(Well()), fit_loop(Well(), bases=WAVES), fit_loop(Well(), bases=BUMPS)
     for loop in (cells, waves, bumps):
@@ -1086,7 +1117,8 @@ def test_a_diverged_solve_is_tried_again_with_a_tenth_of_the_step(retries: int, 
         assert record["train_loss"] < record["initial_loss"]
         assert well.c[2] > 0.3
     else:
-        assert (record["status"], record["failures"]) == ("diverged", 1)
+        assert (record["status"], record["failures"], record["best"]) == ("diverged", 1, False)
+        assert loop.best_values == {}
         assert record["train_loss"] == record["initial_loss"]
         assert well.c.tolist() == [0.1, 0.2, 0.3]
     assert record["non_finite_evaluations"] == min(attempts, 3)
@@ -1094,7 +1126,7 @@ def test_a_diverged_solve_is_tried_again_with_a_tenth_of_the_step(retries: int, 
 
 
 def test_l_bfgs_b_backs_off_into_a_smaller_box() -> None:
-    """A whole line search that meets nothing finite; the next attempt goes no further than a tenth of the range."""
+    """A line search that meets nothing finite; the next attempt goes no further than a tenth of the range."""
     start = [0.1, 0.2, 0.3]
 
     class Moody(Well):

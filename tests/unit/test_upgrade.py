@@ -14,7 +14,7 @@ import yaml
 
 from hyco.compat.configs import convert_config
 from hyco.config import Config, load_config, parse_config, shipped_configs
-from hyco.config.optimisation import Curriculum
+from hyco.config.optimisation import LinearCurriculum, PowerCurriculum, StepCurriculum
 from hyco.config.upgrade import is_original, table, upgrade
 from hyco.config.yaml_text import parse_yaml
 from hyco.errors import ConfigError
@@ -101,7 +101,7 @@ def test_the_second_schema() -> None:
         "synthetic": {"real_weight": 1.0, "interaction_weight": 1.0, "proportional": False},
         "physical": {"real_weight": 1.0, "interaction_weight": 0.001, "proportional": False},
     }
-    assert trainer.synthetic.curriculum == Curriculum(start=2, end=5, strategy="power", exponent=2.0)
+    assert trainer.synthetic.curriculum == PowerCurriculum(start=2, end=5, exponent=2.0)
     assert config.observed() is None
     assert config.learnable == ("diffusion_coeff",)
     augmentation = trainer.hybrid.augmentation
@@ -353,15 +353,15 @@ def test_total_variation() -> None:
 @pytest.mark.parametrize(
     ("old_strategy", "curriculum"),
     [
-        ({"start": 1, "end": 4, "strategy": "linear"}, Curriculum(start=2, end=5, strategy="linear")),
+        ({"start": 1, "end": 4, "strategy": "linear"}, LinearCurriculum(start=2, end=5)),
         ({"start": 2, "end": 3, "strategy": "exponential", "exponent": "3.5"},
-         Curriculum(start=3, end=4, strategy="power", exponent=3.5)),
+         PowerCurriculum(start=3, end=4, exponent=3.5)),
         ({"start": 1, "end": 4, "strategy": "step", "exponent": 2.0},
-         Curriculum(start=2, end=5, strategy="step")),
-        ({"start": 3}, Curriculum(start=4, end=None, strategy="linear")),
+         StepCurriculum(start=2, end=5)),
+        ({"start": 3}, LinearCurriculum(start=4)),
     ],
 )  # fmt: skip
-def test_curricula(old_strategy: dict[str, Any], curriculum: Curriculum) -> None:
+def test_curricula(old_strategy: dict[str, Any], curriculum: Any) -> None:
     config = upgraded("second", trainer__synthetic__rollout_scheduler=old_strategy)
     assert config.trainer.synthetic.curriculum == curriculum
 

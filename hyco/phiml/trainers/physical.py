@@ -39,7 +39,8 @@ KIND = "physical training state"
 class PhysicalTrainer(interfaces.PhysicalTrainer):
     """Solves the inverse problem by L-BFGS-B or Adam on gradients from automatic differentiation.
 
-    Both optimise on the host, in float64 (`hyco.learning.descent`); rollouts and gradients are made on the device.
+    Both optimise on the host, in float64 (`hyco.learning.descent`); rollouts and gradients are made on the
+    device.
 
     Args:
         model: a phiml physical model.
