@@ -57,7 +57,7 @@ ARROWS = {
     "hyco.storage": Arrow(STORAGE),
     "hyco.learning": Arrow(LEARNING),
     "hyco.report": Arrow(LEARNING),
-    "hyco.migration": Arrow(STORAGE, lazily=frozenset({"hyco.compat"})),
+    "hyco.migration": Arrow(STORAGE | {"hyco.learning"}, lazily=frozenset({"hyco.compat"})),
     "hyco.migration.shadow": Arrow(LEARNING | {"hyco.migration", "hyco.testing"}),
     "hyco.migration.registry": Arrow(frozenset({"hyco.errors"}), others=NOTHING),
     "hyco.tracking": Arrow(TRACKING),

@@ -60,6 +60,16 @@ Limit = Annotated[
         show_default=False,
     ),
 ]
+Seeds = Annotated[
+    int | None,
+    typer.Option(
+        "--seeds",
+        metavar="N",
+        min=1,
+        help="Do it N times, with the seeds from general.seed on, and report median and spread.",
+        show_default=False,
+    ),
+]
 Quiet = Annotated[
     bool, typer.Option("--quiet", "-q", help="Show only warnings, errors, and the headlines at the end.")
 ]
@@ -115,6 +125,7 @@ def root(
         "hyco run burgers trainer.synthetic.epochs=2 general.output_dir=results/short",
         "hyco run burgers migration.mode=legacy trainer.precision=float64",
         "hyco run experiments/mine.yaml --resume",
+        "hyco run heat general.mode=all --seeds 5",
         "hyco run experiments/mine.yaml --resume --time-limit 23h50m",
     )
 )
@@ -124,12 +135,13 @@ def run(
     resume: Resume = False,
     force: Force = False,
     time_limit: Limit = None,
+    seeds: Seeds = None,
     quiet: Quiet = False,
     json_logs: JsonLogs = False,
     debug: Debug = False,
 ) -> None:
     """Do the tasks of an experiment: generate data, train, evaluate, as general.tasks says."""
-    options = {"resume": resume, "force": force}
+    options = {"resume": resume, "force": force, "seeds": seeds}
     _work("run", config, overrides, time_limit, quiet=quiet, json=json_logs, debug=debug, **options)
 
 
@@ -137,12 +149,13 @@ def run(
 def generate(
     config: ConfigName,
     overrides: Overrides = None,
+    seeds: Seeds = None,
     quiet: Quiet = False,
     json_logs: JsonLogs = False,
     debug: Debug = False,
 ) -> None:
     """Simulate the observations that are not there yet."""
-    _work("generate", config, overrides, quiet=quiet, json=json_logs, debug=debug)
+    _work("generate", config, overrides, quiet=quiet, json=json_logs, debug=debug, seeds=seeds)
 
 
 @app.command(
@@ -158,12 +171,13 @@ def train(
     resume: Resume = False,
     force: Force = False,
     time_limit: Limit = None,
+    seeds: Seeds = None,
     quiet: Quiet = False,
     json_logs: JsonLogs = False,
     debug: Debug = False,
 ) -> None:
     """Train on simulations that are there."""
-    options = {"resume": resume, "force": force}
+    options = {"resume": resume, "force": force, "seeds": seeds}
     _work("train", config, overrides, time_limit, quiet=quiet, json=json_logs, debug=debug, **options)
 
 
@@ -171,12 +185,13 @@ def train(
 def evaluate(
     config: ConfigName,
     overrides: Overrides = None,
+    seeds: Seeds = None,
     quiet: Quiet = False,
     json_logs: JsonLogs = False,
     debug: Debug = False,
 ) -> None:
     """Judge the best checkpoints on unseen simulations, and write the report."""
-    _work("evaluate", config, overrides, quiet=quiet, json=json_logs, debug=debug)
+    _work("evaluate", config, overrides, quiet=quiet, json=json_logs, debug=debug, seeds=seeds)
 
 
 @app.command(
@@ -237,6 +252,7 @@ def run_py(
     resume: Resume = False,
     force: Force = False,
     time_limit: Limit = None,
+    seeds: Seeds = None,
     quiet: Quiet = False,
     json_logs: JsonLogs = False,
     debug: Debug = False,
@@ -245,7 +261,7 @@ def run_py(
     config = config_name
     if config_path is not None:
         config = str(config_path / f"{config_name.removesuffix('.yaml')}.yaml")
-    options = {"resume": resume, "force": force}
+    options = {"resume": resume, "force": force, "seeds": seeds}
     _work("run", config, overrides, time_limit, quiet=quiet, json=json_logs, debug=debug, **options)
 
 

@@ -155,10 +155,9 @@ class Tail:
         return ([words] if words else []) + [record_line(record) for record in history[start:]]
 
     def _same(self, history: tuple[Mapping[str, Any], ...]) -> int:
-        """How many of the first records are as they were; compared as text, since NaN differs from itself."""
+        """How many of the first records are as they were."""
         seen = self.seen or ()
-        if not seen or (len(history) >= len(seen) and repr(history[len(seen) - 1]) == repr(seen[-1])):
+        if seen and history[: len(seen)] == seen:
             return len(seen)
-        pairs = zip(seen, history, strict=False)
-        shorter = min(len(seen), len(history))
-        return next((i for i, (a, b) in enumerate(pairs) if repr(a) != repr(b)), shorter)
+        pairs = enumerate(zip(seen, history, strict=False))
+        return next((i for i, (a, b) in pairs if a != b), min(len(seen), len(history)))

@@ -9,11 +9,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hyco import interfaces
-from hyco.interfaces import Dataset, History, Side, TrainingState
+from hyco.interfaces import Dataset, History, LossWeights, Side, TrainingState
 
 
 class _Idle:
     """Counts epochs, and keeps the generated windows (batch, field, time, *space) of what it is given."""
+
+    generated_seen = 0
 
     def __init__(self, model: Any, mode: Side) -> None:
         self.model = model
@@ -22,9 +24,17 @@ class _Idle:
         self.seen: list[NDArray[Any]] = []
         self._epochs = 0
 
-    def fit(self, train: Dataset, validation: Dataset | None = None, *, epochs: int) -> History:
+    def fit(
+        self,
+        train: Dataset,
+        validation: Dataset | None = None,
+        *,
+        epochs: int,
+        weights: LossWeights | None = None,
+    ) -> History:
         """Look at what is to be learned."""
         self._epochs += epochs
+        self.generated_seen = train.generated
         if train.generated:
             batch = train.get_batch(range(len(train) - train.generated, len(train)))
             initial, targets = train.arrays.numpy(batch.initial), train.arrays.numpy(batch.targets)

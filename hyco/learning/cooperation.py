@@ -10,9 +10,9 @@ Source: Liverani, Steynberg, Zuazua (2025).
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -35,6 +35,7 @@ from hyco.learning.training import ignore
 from hyco.problem.windows import window_count
 
 REAL_ONLY = LossWeights()
+NAMES: tuple[Literal["synthetic", "physical"], ...] = ("synthetic", "physical")
 
 
 @dataclass(frozen=True)
@@ -75,8 +76,8 @@ def cooperate(
     memory = memory or Memory()
     if plan.interaction:
         _check_lengths(train, plan)
-    taught = {"synthetic": train.seen_by("synthetic"), "physical": train.seen_by("physical")}
-    judges = {name: None if validation is None else validation.seen_by(name) for name in taught}
+    taught = {name: train.seen_by(name) for name in NAMES}
+    judges = {name: None if validation is None else validation.seen_by(name) for name in NAMES}
     history = History()
     for turn in range(plan.warmup + cycles):
         cycle = turn - plan.warmup + 1
@@ -155,8 +156,8 @@ def _cycle_record(
     cycle: int,
     synthetic: SyntheticTrainer,
     physical: PhysicalTrainer,
-    taught: dict[str, Dataset],
-    judges: dict[str, Dataset | None],
+    taught: Mapping[Any, Dataset],
+    judges: Mapping[Any, Dataset | None],
     plan: Plan,
     began: float,
 ) -> Record:

@@ -198,7 +198,7 @@ class FitLoop:
         self.epoch, self.best_loss, self.failures, self.generated_seen = epoch, best_loss, failures, seen
 
     def _attempt(self, objective: Objective, validation: Dataset | None) -> tuple[Attempts, float | None]:
-        """Solve, by ever smaller steps while it diverges, and put the result in force; its validation loss."""
+        """Solve, by smaller steps while it diverges, and put the result in force; its validation loss."""
         tried: list[Solution] = []
         initial: Terms | None = None
         while True:
@@ -238,8 +238,8 @@ class FitLoop:
         return (
             f"physical training: {which} diverged ({self.failures} in a row, "
             f"trainer.physical.solve.max_failures is {self.solve.max_failures}). Of the last one: "
-            f"{solution.message}. Lower model.physical.dt or raise model.physical.substeps, narrow the bounds "
-            "or move the initial_guess of trainer.physical.learnable_parameters, or lower "
+            f"{solution.message}. Lower model.physical.dt or raise model.physical.substeps, narrow the "
+            "bounds or move the initial_guess of trainer.physical.learnable_parameters, or lower "
             "trainer.rollout_steps. The last good parameters are in force."
         )
 

@@ -61,8 +61,8 @@ def solve_inverse_problem(
     `reach` below 1 makes smaller steps: L-BFGS-B moves no unknown further than this share of its admissible
     range, where that is infinite of its scale, or of max(|initial|, 1); Adam takes this share of its learning
     rate. `scales`: by name, how much unknowns without bounds may sensibly differ; the first step of L-BFGS-B,
-    which knows no curvature yet and would otherwise have the length 1, is a tenth of it. Source: Byrd, Lu,
-    Nocedal, Zhu (1995).
+    which knows no curvature yet and would otherwise have the length 1, is a tenth of it.
+    Source: Byrd, Lu, Nocedal, Zhu (1995).
     """
     packing = _Packing(initial)
     watch = _Watch(objective, packing)

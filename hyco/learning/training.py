@@ -124,8 +124,10 @@ class EpochLoop:
         loss = train_loss if validation is None else self.evaluate(validation)
         if validation is None or not isfinite(loss):  # else it is the weights themselves that made it
             self._check_weights(self.learner.weights())
-        if validation is None and data.rollout_steps != self.judged_steps:
-            self.best_loss, phase.best, self.judged_steps = inf, inf, data.rollout_steps
+        if validation is None:
+            if self.judged_steps not in (None, data.rollout_steps):
+                self.best_loss, phase.best = inf, inf
+            self.judged_steps = data.rollout_steps
         best = loss < self.best_loss
         if best:
             self.best_loss, self.best_weights = loss, self.learner.weights()

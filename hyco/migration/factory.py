@@ -221,7 +221,7 @@ class Factory:
             trajectory_length=config.generated_length,
             interaction=settings.interaction,
             simultaneous=settings.updates == "simultaneous",
-            reversion=settings.reversion and settings.reversion.tolerance,
+            reversion=None if settings.reversion is None else settings.reversion.tolerance,
             points=augmentation.points,
             synthetic_weights=self._weights("synthetic"),
             physical_weights=self._weights("physical"),

@@ -110,7 +110,7 @@ def frozen(network: Any) -> Iterator[None]:
 
 
 @contextmanager
-def as_traced(module: Any) -> Iterator[None]:
+def _as_recorded(module: Any) -> Iterator[None]:
     """Inside, TorchScript runs a trace as it was recorded.
 
     Otherwise it watches the first calls and optimises what comes after: the same arguments then give results
@@ -198,7 +198,7 @@ class Compiled:
         traced = getattr(module, "CURRENT_JIT_CALLS", [])
         before = len(traced)
         try:
-            with as_traced(module):
+            with _as_recorded(module):
                 return jit(*args)
         except BaseException:
             del traced[before:]

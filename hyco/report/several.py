@@ -135,6 +135,17 @@ def parameters_of(entry: Entry) -> list[str]:
     return list(entry.summaries[0]["parameters"]) if entry.model == "physical" else []
 
 
+def headlines(entries: Sequence[Entry]) -> list[str]:
+    """A line for every model about its rollouts, and about the parameters that it recovered."""
+    lines = []
+    for entry in entries:
+        steps = entry.summaries[0]["baseline"]["horizon"]["steps"]
+        errors = [f"{name}: relative L2 error {said(entry.parameter(name))}" for name in parameters_of(entry)]
+        rollouts = f"nRMSE over {steps} steps {said(entry.score('nrmse'))}"
+        lines.append(f"{entry.name}: {'; '.join([rollouts, *errors])}")
+    return lines
+
+
 def said(values: NDArray[np.float64]) -> str:
     """`0.21`, or of several runs `0.21 (0.18 to 0.3)`, median and quartiles."""
     found = spread(values)

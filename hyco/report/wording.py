@@ -25,9 +25,9 @@ def title(record: Record) -> str:
 def losses(record: Record) -> str:
     """The losses alone, short enough to stand beside a bar."""
     if record["kind"] == "cycle":
-        pairs = ((name, record[f"{key}_loss"]) for key, name in MODELS.items())
+        pairs = [(name, record[f"{key}_loss"]) for key, name in MODELS.items()]
     else:
-        pairs = (("loss", record["train_loss"]), ("val", record["validation_loss"]))
+        pairs = [("loss", record["train_loss"]), ("val", record["validation_loss"])]
     return ", ".join(f"{name} {value:.2e}" for name, value in pairs if value is not None)
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +19,7 @@ from hyco.tasks.interrupts import CTRL_C, Stops, heard
 from hyco.tasks.limits import TimeLimit
 from hyco.tasks.progress import FILE_ONLY, Progress, Silent
 from hyco.tasks.resuming import find_resumption
+from hyco.tasks.several import run_several
 from hyco.tasks.shadowing import shadowing
 from hyco.tasks.training import Training
 
@@ -32,9 +34,13 @@ def run(
     resume: bool = False,
     force: bool = False,
     time_limit: TimeLimit | str | float | None = None,
+    seeds: int | None = None,
     progress: Progress | None = None,
 ) -> dict[str, Any]:
     """Do the tasks of an experiment in order: generate data, train, evaluate.
+
+    With `general.mode` all, or with several seeds, these are several runs, each in a folder of its own within
+    the output folder, and a report about all of them.
 
     Args:
         config: a Config, a path, or the name of a shipped one.
@@ -43,6 +49,7 @@ def run(
         resume: go on with the training that the output folder holds.
         force: go on although settings that change results are others than before.
         time_limit: seconds, or text such as `23h50m`, after which the run stops by itself, its state saved.
+        seeds: do all of it so many times, with the seeds from `general.seed` on.
         progress: told how far the work is.
 
     Returns the summary that `metrics.json` holds; empty when nothing was evaluated.
@@ -59,10 +66,38 @@ def run(
         origin = "configuration"
     if force and not resume:
         raise InputError("--force goes on in spite of other settings, so it needs --resume.")
+    if seeds is not None and seeds < 1:
+        raise InputError(f"--seeds: expected a number from 1, got {seeds}.")
     chosen = config.general.tasks if tasks is None else tuple(tasks)
+    shown = progress or Silent()
+
+    def one(part: Config, told: Progress, *, begun_only: bool = False) -> dict[str, Any]:
+        goes_on = resume and "train" in chosen and not (begun_only and not _was_begun(part))
+        return _run(part, origin, chosen, goes_on=goes_on, force=force, limit=limit, shown=told)
+
+    if seeds is None and config.general.mode != "all":
+        return one(config, shown)
+    return run_several(config, seeds, chosen, shown, partial(one, begun_only=True))
+
+
+def _was_begun(config: Config) -> bool:
+    """Whether there is a training to go on with."""
+    return bool(RunDirectory(config.output_dir, config.checkpoint_dir).generations.paths())
+
+
+def _run(
+    config: Config,
+    origin: str,
+    chosen: Sequence[str],
+    *,
+    goes_on: bool,
+    force: bool,
+    limit: TimeLimit | None,
+    shown: Progress,
+) -> dict[str, Any]:
+    """One run in one folder."""
     summary: dict[str, Any] = {}
-    shown, directory = progress or Silent(), RunDirectory(config.output_dir, config.checkpoint_dir)
-    goes_on = resume and "train" in chosen
+    directory = RunDirectory(config.output_dir, config.checkpoint_dir)
     with _session(config, origin, directory):
         resumption = find_resumption(config, directory, force=force) if goes_on else None
         _begin(config, directory, shown)

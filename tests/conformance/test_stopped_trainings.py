@@ -10,14 +10,16 @@ from typing import Any
 import numpy as np
 import pytest
 
+from hyco.compat.checkpoints import convert_checkpoint
 from hyco.config import Config
 from hyco.errors import CheckpointError, RunError
 from hyco.interfaces import LossWeights, Record
 from hyco.migration.factory import Factory
 from hyco.migration.registry import use_mode
+from hyco.testing import assert_equivalent
 from hyco.testing.experiments import write_data
 from tests.experiments import tiny
-from tests.sides import SIDES
+from tests.sides import OTHER, SIDES
 
 COMMON = [
     "general.mode=synthetic",
@@ -116,6 +118,32 @@ def test_a_training_goes_on_from_any_update(folder: Path, side: str, name: str, 
         assert first.updates + second.updates == whole.updates
         assert without_clocks(first.records + second.records) == without_clocks(records), stop
         assert_same_training(whole.trainer, second.trainer)
+
+
+@pytest.mark.parametrize("name", CASES)
+@pytest.mark.parametrize("side", SIDES)
+def test_a_stopped_training_goes_on_on_the_other_side(
+    folder: Path, side: str, name: str, tmp_path: Path
+) -> None:
+    """Through a converted file, from within an epoch that has generated windows."""
+    config = tiny(folder, [*COMMON, *CASES[name]])
+    whole, first, second = Training(config, side), Training(config, side, 8), Training(config, OTHER[side])
+    whole.run()
+    with pytest.raises(Stop):
+        first.run()
+    assert first.trainer.state().facts["batch"] == 2
+    paths = [tmp_path / f"state{t.trainer.suffix}" for t in (first, second)]
+    first.trainer.save(paths[0])
+    convert_checkpoint(*paths)
+    second.trainer.load(paths[1])
+    second.run()
+    found = first.records + second.records
+    for key in ("train_loss", "validation_loss", "gradient_norm"):
+        columns = [np.array([r[key] for r in rs]) for rs in (whole.records, found)]
+        assert_equivalent(*columns, "losses of a synthetic fit")
+    assert [r["epoch"] for r in found] == [1, 2, 4, 5]
+    row = "updated weights with normalisation" if name == "adam" else "weights of an optimiser"
+    assert_equivalent(whole.trainer.weights(), second.trainer.weights(), row)
 
 
 @pytest.mark.parametrize("side", SIDES)

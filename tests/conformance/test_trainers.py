@@ -445,9 +445,9 @@ def test_each_model_learns_from_what_the_other_one_generates(config: Config, sid
     taught: list[Any] = []
     for part in (trainer.synthetic, trainer.physical):
         inner_fit = part.fit
-        part.fit = lambda data, judge, *, epochs, fit=inner_fit: (
+        part.fit = lambda data, judge, *, fit=inner_fit, **options: (
             taught.append(data),
-            fit(data, judge, epochs=epochs),
+            fit(data, judge, **options),
         )[1]
     before = learned(trainer.physical)
     trainer.fit(train, validation, cycles=1)

@@ -586,3 +586,29 @@ def test_a_network_that_is_not_trained_need_not_fit_the_grid() -> None:
     assert small(
         "general.mode=physical", HYBRID[1], "model.physical.domain.y.resolution=9"
     ).grid.resolution == (16, 9)
+
+
+# --- how a surrogate is trained
+
+
+def test_fewer_bits_than_float32_are_for_trainings_in_float32() -> None:
+    assert small("trainer.synthetic.amp=bf16").trainer.synthetic.amp == "bf16"
+    text = refusal("trainer.synthetic.amp=bf16", "trainer.precision=float64")
+    assert "my.yaml" in text
+    assert "trainer.synthetic.amp: bf16 lowers float32, but trainer.precision is float64" in text
+    small(*HYBRID, "general.mode=physical", "trainer.synthetic.amp=bf16", "trainer.precision=float64")
+
+
+def test_fp16_is_refused_where_there_is_only_a_cpu() -> None:
+    assert "Use bf16 there" in refusal("trainer.synthetic.amp=fp16", "trainer.device=cpu")
+    for device in ("auto", "cuda", "cuda:1"):
+        assert small("trainer.synthetic.amp=fp16", f"trainer.device={device}").trainer.device == device
+
+
+def test_a_curriculum_does_not_shrink() -> None:
+    text = refusal("trainer.synthetic.curriculum={start: 4, end: 3}")
+    assert "begin with 4 frames and end with 3 (trainer.synthetic.curriculum.end)" in text
+    steps = small().trainer.rollout_steps
+    text = refusal(f"trainer.synthetic.curriculum.start={steps + 1}")
+    assert f"end with {steps} (trainer.rollout_steps, since end is null)" in text
+    small(f"trainer.synthetic.curriculum.start={steps}")

@@ -246,7 +246,8 @@ def test_report(tmp_path: Path, rank: int, models: tuple[str, ...]) -> None:
         "metrics.json", "parameters.npz", "report.html", "figures/error_over_time.png",
         "figures/error_by_frequency.png", "figures/spectra.png", "figures/loss_curves.png",
         "figures/parameters_diffusion_coeff.png", *(f"figures/frames_{n}.png" for n in numbers),
-        *(f"figures/{whole}_{n}.png" for n in numbers if whole), *(f"animations/sim_{n}.gif" for n in numbers),
+        *(f"figures/{whole}_{n}.png" for n in numbers if whole),
+        *(f"animations/sim_{n}.gif" for n in numbers),
     }  # fmt: skip
     assert json.loads((tmp_path / "run/metrics.json").read_text()) == summarise(given, 2)
     text = page.read_text()

@@ -14,7 +14,7 @@ from hyco.report.training_curves import _rows, draw_training
 
 
 def history(rounds: int, epochs: int) -> list[dict[str, Any]]:
-    """A warm-up and cycles in which everything happens: cycle 1 stops early, 2 diverges, 3 is reverted."""
+    """A warm-up and cycles in which everything happens: cycle 1 stops early, 2 diverges, 1 and 3 are reverted."""
     records: list[dict[str, Any]] = []
     for cycle in range(rounds):
         place = {"phase": "cycle" if cycle else "warmup", "cycle": cycle}
@@ -28,14 +28,14 @@ def history(rounds: int, epochs: int) -> list[dict[str, Any]]:
                 record["stopped_early"] = (cycle + 1) * epochs - epoch
                 break
         diverged = cycle == 2
-        records.append({"kind": "epoch", "model": "physical", "epoch": cycle + 1, **place, "initial_loss": 1.0,
-                        "train_loss": None if diverged else 0.1, "validation_loss": 0.2, "real_loss": 0.04,
+        records.append({"kind": "epoch", "model": "physical", "epoch": cycle + 1, **place,
+                        "initial_loss": 1.0, "train_loss": None if diverged else 0.1, "validation_loss": 0.2, "real_loss": 0.04,
                         "interaction_loss": 0.06 if cycle else None, "interaction_scale": 0.5 + cycle,
                         "regularisation": 1e-3, "attempts": 3 if diverged else 1, "failures": int(diverged),
                         "status": "diverged" if diverged else "stopped", "generated_windows": 5 * bool(cycle),
                         "timing": {"seconds": 2.0}})  # fmt: skip
         if cycle:
-            reverted = ["synthetic", "physical"] if cycle == 3 else []
+            reverted = {1: ["physical"], 3: ["synthetic"]}.get(cycle, [])
             records.append({"kind": "cycle", "cycle": cycle, "reverted": reverted})
     return records
 
@@ -59,7 +59,7 @@ def test_stages_and_events_are_read_from_the_records() -> None:
     assert course.seconds == pytest.approx(17 * 0.5)
     solves = Course(history(4, 5), "physical")
     assert solves.diverged.tolist() == [3]
-    assert solves.reverted.tolist() == [4]
+    assert solves.reverted.tolist() == [2]
     assert np.isnan(solves.column("train_loss")[2])
 
 
