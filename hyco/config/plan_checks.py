@@ -190,6 +190,11 @@ def amp_lowers_something(config: Config) -> None:
             f"trainer.synthetic.amp: {amp} lowers float32, but trainer.precision is {trainer.precision}. "
             "Set trainer.precision to float32, or remove trainer.synthetic.amp."
         )
+    if config.migration.shadow.enabled:
+        raise ConfigError(
+            f"migration.shadow: compares the modes to the rounding of {trainer.precision}, which networks in "
+            f"{amp} are far above. Remove trainer.synthetic.amp, or do not enable the shadow."
+        )
     if amp == "fp16" and trainer.device == "cpu":
         raise ConfigError(
             "trainer.synthetic.amp: fp16 needs a CUDA device, but trainer.device is cpu. "

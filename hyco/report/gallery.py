@@ -152,6 +152,8 @@ def _training(evaluation: Evaluation, summary: Summary, folder: Path, dpi: int) 
     caption = "The course of the training: losses, and below them what steered it and what came of it."
     if any(record.get("phase") == "cycle" for record in evaluation.history):
         caption += " In the cycles each model also learns from what the other one generates."
+    if any(record.get("interaction_loss") is not None for record in evaluation.history):
+        caption += " Real and generated data: the terms of the loss of a solve, before they are weighed."
     return Picture(path, caption, "Curves of training and validation loss, schedules and counts by epoch")
 
 

@@ -36,11 +36,22 @@ def draw_spectra(evaluation: Evaluation, path: Path, *, dpi: int) -> None:
         for panel in axes:
             panel.set_xscale("log")
             panel.set_xlim(0.9 * found.wave_numbers[0], 1.1 * found.wave_numbers[-1])
+            ticks = _ticks(*panel.get_xlim())
+            panel.set_xticks(ticks, [f"{t:g}" for t in ticks])
+            panel.tick_params(axis="x", which="minor", labelbottom=False)
             _mark_bands(panel, scales)
         _limit(axes[0], found)
         axes[0].set_ylabel(_label(evaluation, found))
         handles, labels = axes[0].get_legend_handles_labels()
         drawn.legend(handles, labels, loc="outside upper center", ncols=len(labels))
+
+
+def _ticks(low: float, high: float) -> list[float]:
+    """1, 2 and 5 times the powers of ten between the limits; the powers alone, where they are many."""
+    powers = range(int(np.floor(np.log10(low))), int(np.ceil(np.log10(high))) + 1)
+    steps = (1, 2, 5) if np.log10(high / low) < 2.2 else (1,)
+    ticks = (float(f"{step}e{power}") for power in powers for step in steps)
+    return [t for t in ticks if low <= t <= high]
 
 
 def _mark_bands(panel: Axes, scales: Scales) -> None:

@@ -77,7 +77,7 @@ class ParameterHistory:
             expected, got = ({n: v.shape[1:] for n, v in vs.items()} for vs in (before.values, new))
             if got != expected:
                 raise DataError(
-                    f"{self.path}: expected parameters of the shapes {expected}, as after earlier solves, got "
+                    f"{self.path}: expected parameters of the shapes {expected}, as earlier, got "
                     f"{got}. Train into a folder of its own."
                 )
             new = {name: np.concatenate([before.values[name], v]) for name, v in new.items()}

@@ -15,10 +15,11 @@ from numpy.typing import NDArray
 from hyco.compat.adapters import adapt
 from hyco.errors import CheckpointError, ConfigError
 from hyco.interfaces import Batch, LossWeights, Optimizer, TrainingState
+from hyco.learning.amp import lowered
 from hyco.migration.registry import use_mode
 from hyco.problem.grid import Grid
 from hyco.testing import assert_equivalent
-from hyco.testing.experiments import train, write_data
+from hyco.testing.experiments import ARCHITECTURES, train, write_data
 from tests.cases import layout_with_static, smooth_states
 from tests.experiments import tiny
 from tests.sides import OTHER, SIDES, arrays_of, implementation, module, scope
@@ -445,6 +446,33 @@ def test_bf16_is_the_same_in_every_mixture_and_not_float32(batch_norm: bool) -> 
             assert np.array_equal(full["predicted"], low["predicted"])  # a prediction is never lowered
 
 
+@pytest.mark.parametrize("name", ["unet", "resnet", "convnet", "fno"])
+@pytest.mark.parametrize("side", SIDES)
+def test_every_network_computes_in_bf16_and_gives_float32(side: str, name: str) -> None:
+    """Without a residual, which would make float32 of the sum in any case."""
+    found = []
+    for amp in (None, "bf16"):
+        model = implementation(side, "synthetic_model", name)(
+            LAYOUT,
+            GRID,
+            architecture={**ARCHITECTURES[name]},
+            residual=False,
+            seed=5,
+            device="cpu",
+            precision="float32",
+        )
+        learner = implementation(side, "synthetic_trainer")(model, amp=amp)
+        given = batch(side, 1, "float32")
+        with lowered(amp):
+            made = model.arrays.numpy(model(given.initial))
+        assert made.dtype == np.float32
+        losses = [float(learner.update(given)), float(learner.loss(given))]
+        found.append((made[:, [0, 1, 3]], np.array(losses)))
+    (full, losses), (low, lowered_losses) = found
+    assert 1e-4 < np.abs(full - low).max() / np.abs(full).max() < 0.03
+    assert np.abs(lowered_losses / losses - 1.0).max() < 0.01
+
+
 @pytest.mark.parametrize("side", SIDES)
 def test_bf16_learns(side: str) -> None:
     full, low = (
@@ -463,6 +491,30 @@ def test_precisions_that_cannot_be_are_refused(side: str) -> None:
         trainer(side, "float64", amp="bf16")
     with pytest.raises(ConfigError, match="expected bf16, fp16 or null"):
         trainer(side, "float32", amp="fp8")
+
+
+@pytest.mark.parametrize("side", SIDES)
+def test_scaled_losses_give_the_same_steps_and_overflows_none(side: str) -> None:
+    """What fp16 does on CUDA, with PyTorch's scaler for the CPU: a power of two rounds nothing."""
+    plain, scaled = (trainer(side, "float32", amp="bf16", gradient_clipping=0.05) for _ in range(2))
+    assert plain.state().facts["loss_scale"] == {}
+    scaled._scaler = torch.amp.GradScaler("cpu", init_scale=1024.0)
+    for number in range(3):
+        given = batch(side, number, "float32")
+        assert float(plain.update(given)) == float(scaled.update(given))
+        assert float(plain.gradient_norm) == float(scaled.gradient_norm)
+    before = scaled.weights()
+    assert all(np.array_equal(w, before[n]) for n, w in plain.weights().items())
+    scaled.put_loss_scale({**scaled.loss_scale(), "scale": 3e38})
+    native, given = arrays_of(side, LAYOUT, "float32"), batch(side, 3, "float32")
+    far = replace(given, targets=native.trajectory(1e4 * native.numpy(given.targets)))
+    assert float(scaled.update(far)) == float(plain.update(far))
+    assert all(np.array_equal(w, before[n]) for n, w in scaled.weights().items())  # left out
+    fresh = trainer(side, "float32", amp="bf16")
+    fresh._scaler = torch.amp.GradScaler("cpu")
+    fresh.restore(scaled.state())
+    assert fresh.loss_scale() == scaled.loss_scale()
+    assert fresh.loss_scale()["scale"] == pytest.approx(1.5e38)
 
 
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="fp16 needs a CUDA device, and there is none")

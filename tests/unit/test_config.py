@@ -599,6 +599,10 @@ def test_fewer_bits_than_float32_are_for_trainings_in_float32() -> None:
     small(*HYBRID, "general.mode=physical", "trainer.synthetic.amp=bf16", "trainer.precision=float64")
 
 
+def test_networks_in_fewer_bits_have_no_shadow() -> None:
+    assert "far above" in refusal("trainer.synthetic.amp=bf16", "migration.shadow.enabled=true")
+
+
 def test_fp16_is_refused_where_there_is_only_a_cpu() -> None:
     assert "Use bf16 there" in refusal("trainer.synthetic.amp=fp16", "trainer.device=cpu")
     for device in ("auto", "cuda", "cuda:1"):

@@ -13,6 +13,7 @@ from hyco.problem.grid import BOUNDARIES, Boundary, Grid
 from hyco.report.evaluation import Evaluation, SimulationResult
 from hyco.report.frequencies import BANDS, Scales, Waves
 from hyco.report.frequency_scores import band_errors, spectrum
+from hyco.report.spectra import _ticks
 from hyco.report.summary import summarise
 
 GRIDS = (
@@ -131,6 +132,12 @@ def test_a_prediction_that_is_not_finite_has_no_spectrum_but_a_summary() -> None
     assert frames == [0.0, None, None]
     assert summary["models"]["physical"]["all_frames"]["bands"]["low"] is None
     assert set(summary["spectrum"]["energy_shares"]["physical"][-1]) == {None}
+
+
+def test_the_axis_of_wave_numbers_has_few_ticks() -> None:
+    assert _ticks(0.07, 0.7) == [0.1, 0.2, 0.5]
+    assert _ticks(0.02, 0.9) == [0.02, 0.05, 0.1, 0.2, 0.5]
+    assert _ticks(0.02, 30.0) == [0.1, 1.0, 10.0]
 
 
 def test_a_truth_of_nothing_is_no_error() -> None:

@@ -14,7 +14,7 @@ from hyco.report.training_curves import _rows, draw_training
 
 
 def history(rounds: int, epochs: int) -> list[dict[str, Any]]:
-    """A warm-up and cycles in which everything happens: cycle 1 stops early, 2 diverges, 1 and 3 are reverted."""
+    """A warm-up and cycles: cycle 1 stops early, 2 diverges, 1 and 3 are reverted for one model each."""
     records: list[dict[str, Any]] = []
     for cycle in range(rounds):
         place = {"phase": "cycle" if cycle else "warmup", "cycle": cycle}
@@ -29,7 +29,8 @@ def history(rounds: int, epochs: int) -> list[dict[str, Any]]:
                 break
         diverged = cycle == 2
         records.append({"kind": "epoch", "model": "physical", "epoch": cycle + 1, **place,
-                        "initial_loss": 1.0, "train_loss": None if diverged else 0.1, "validation_loss": 0.2, "real_loss": 0.04,
+                        "initial_loss": 1.0, "train_loss": None if diverged else 0.1, "validation_loss": 0.2,
+                        "real_loss": 0.04,
                         "interaction_loss": 0.06 if cycle else None, "interaction_scale": 0.5 + cycle,
                         "regularisation": 1e-3, "attempts": 3 if diverged else 1, "failures": int(diverged),
                         "status": "diverged" if diverged else "stopped", "generated_windows": 5 * bool(cycle),
