@@ -8,10 +8,12 @@ from __future__ import annotations
 import json
 import os
 import signal
+import subprocess
 import sys
 import time
 from collections.abc import Callable
 from contextlib import suppress
+from dataclasses import dataclass, field
 from importlib import import_module
 from pathlib import Path
 from typing import Any
@@ -115,18 +117,42 @@ def small(project: Project, hyco_here: Here) -> Project:
 # ------------------------------------------------------------------------------------------------ killed
 
 
-class Undisturbed:
-    """How long a run takes: until its first record, and from there to its end."""
+@dataclass
+class Killer:
+    """Starts a training and kills it at a random moment, so that `wanted` kills make about one training.
 
-    def __init__(self, project: Project, *command: str) -> None:
-        history, began = project.folder / "whole" / "history.jsonl", time.monotonic()
-        process = project.popen(sys.executable, "-m", "hyco", *command, "general.output_dir=whole")
-        while process.poll() is None and not (history.exists() and history.stat().st_size):
-            time.sleep(0.002)
-        self.start = time.monotonic() - began
-        _, err = process.communicate(timeout=240)
-        assert process.returncode == 0, err
-        self.work = time.monotonic() - began - self.start
+    How fast a machine is changes from minute to minute, so the moments follow what happened: earlier ones when
+    a training came to its end, later ones when it did not come forward.
+    """
+
+    project: Project
+    wanted: int
+    start: float
+    work: float
+    rng: np.random.Generator = field(default_factory=lambda: np.random.default_rng(KILLS))
+    idle: int = 0
+
+    def kill(self, *command: str, early: bool) -> bool:
+        """Whether it was killed before its end; `early`: before the training has begun, mostly."""
+        latest = self.start + 1.3 * self.work / self.wanted
+        moment = self.rng.uniform(*((0.0, self.start) if early else (0.8 * self.start, latest)))
+        before, began = self._states(), time.monotonic()
+        process = self.project.popen(sys.executable, "-m", "hyco", *command)
+        with suppress(subprocess.TimeoutExpired):
+            process.wait(timeout=moment)
+        process.send_signal(signal.SIGKILL)
+        _, err = process.communicate()
+        if process.returncode == 0:
+            self.start = min(0.8 * self.start, 0.8 * (time.monotonic() - began))
+            return False
+        assert process.returncode == -signal.SIGKILL, err
+        self.idle = 0 if early or self._states() != before else self.idle + 1
+        if self.idle == 3:
+            self.start, self.idle = 1.3 * self.start, 0
+        return True
+
+    def _states(self) -> set[Path]:
+        return set(self.project.folder.glob("cut*/checkpoints/last-*"))
 
 
 @pytest.mark.parametrize("mode", MODES)
@@ -134,28 +160,38 @@ def test_a_run_that_is_killed_again_and_again_ends_as_if_it_had_not_been(project
     """Every fourth kill is before the training has begun; every second one saves in the middle of epochs."""
     settings = ["tiny.yaml", *MODES[mode], *DEMANDING]
     assert project.hyco("generate", *settings).status == 0
-    whole = Undisturbed(project, "train", *settings)
-    rng, kills, resume = np.random.default_rng(KILLS), 0, []
+    killer = measured(project, *settings)
+    kills, runs = 0, ["cut0"]
     while kills < KILLS:
-        early = kills % 4 == 3
-        first, last = (0.0, whole.start) if early else (whole.start, whole.start + 1.3 * whole.work / KILLS)
         every = f"checkpoint.every={CADENCES[kills % 2]}"
-        command = ["train", *settings, every, "general.output_dir=cut", *resume]
-        process = project.popen(sys.executable, "-m", "hyco", *command)
-        with suppress(Exception):
-            process.wait(timeout=rng.uniform(first, last))
-        process.send_signal(signal.SIGKILL)
-        _, err = process.communicate()
-        if process.returncode == 0:
-            break  # it was quicker than the one that was measured
-        assert process.returncode == -signal.SIGKILL, err
-        kills += 1
-        resume = ["--resume"] if list(project.folder.glob("cut/checkpoints/last-*")) else []
-    assert kills > KILLS // 2
-    done = project.hyco("train", *settings, "general.output_dir=cut", *resume)
+        command = ["train", *settings, every, f"general.output_dir={runs[-1]}"]
+        if killer.kill(*command, *resume(project, runs[-1]), early=kills % 4 == 3):
+            kills += 1
+        else:
+            runs.append(f"cut{len(runs)}")
+    done = project.hyco("train", *settings, f"general.output_dir={runs[-1]}", *resume(project, runs[-1]))
     assert done.status == 0, done.err
-    assert_same(project, "whole", "cut")
     assert project.temporaries() == []
+    for name in runs:
+        assert_same(project, "whole", name)
+
+
+def measured(project: Project, *settings: str) -> Killer:
+    """What kills trainings at moments that suit one which is left alone, in `whole`."""
+    history, began = project.folder / "whole" / "history.jsonl", time.monotonic()
+    command = [sys.executable, "-m", "hyco", "train", *settings, "general.output_dir=whole"]
+    process = project.popen(*command)
+    while process.poll() is None and not (history.exists() and history.stat().st_size):
+        time.sleep(0.002)
+    start = time.monotonic() - began
+    _, err = process.communicate(timeout=240)
+    assert process.returncode == 0, err
+    return Killer(project, KILLS, start, time.monotonic() - began - start)
+
+
+def resume(project: Project, run: str) -> list[str]:
+    """`--resume`, where there is something to go on from."""
+    return ["--resume"] if list(project.folder.glob(f"{run}/checkpoints/last-*")) else []
 
 
 # ----------------------------------------------------------------------------------------------- stopped

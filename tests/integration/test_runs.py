@@ -67,9 +67,10 @@ def check_output(done: Outcome, run: str) -> None:
     assert sum(line.startswith("synthetic_model ") for line in lines) == 1
     for expected in (
         "\nsimulations 4/4 (",
-        "\nsurrogate epochs 2/2: loss ",
-        "\nphysical solves 2/2: loss ",
-        "\ncycles 1/1: surrogate ",
+        "\nwarm-up, surrogate epoch 1: loss ",
+        "\ncycle 1, surrogate epoch 2: loss ",
+        "\ncycle 1, physics solve 2: loss ",
+        "\ncycle 1: surrogate ",
         "\ntest simulations 1/1 (",
     ):
         assert done.err.count(expected) == 1, expected

@@ -22,6 +22,7 @@ from hyco.problem.fields import FieldLayout, FieldSpec
 from hyco.problem.grid import Grid
 from hyco.report.coefficients import scalar_history
 from hyco.report.evaluation import Evaluation, ParameterResult, SimulationResult
+from hyco.report.gallery import draw_figures
 from hyco.report.observed import Observed
 from hyco.report.page import summary_lines, write_report
 from hyco.report.plots import Scale, plane
@@ -320,10 +321,11 @@ def test_what_was_observed_is_drawn_where_anything_was_hidden(tmp_path: Path, ra
         ("both", dict.fromkeys(BOTH, half), True),
         ("one", {"synthetic": half, "physical": Observed(frames)}, True),
     ):
-        write_report(replace(given, observed=observed), tmp_path / name, fps=10, dpi=40, horizon=2)
-        assert (tmp_path / name / "figures/observations.png").exists() == drawn
-    with Image.open(tmp_path / "one/figures/observations.png") as one, \
-            Image.open(tmp_path / "both/figures/observations.png") as both:  # fmt: skip
+        shown = replace(given, observed=observed)
+        first = next(draw_figures(shown, summarise(shown, 2), tmp_path / name, dpi=40))
+        assert (first.path.name == "observations.png") == drawn
+    with Image.open(tmp_path / "one/observations.png") as one, \
+            Image.open(tmp_path / "both/observations.png") as both:  # fmt: skip
         assert one.width > 1.7 * both.width  # a column of its own for each model
 
 
