@@ -157,7 +157,7 @@ class Trainer(Section):
 
 
 class Visualization(Section):
-    """The animations of the report."""
+    """The animations of the report, at `fps` frames per second, and its figures, in `dpi`."""
 
     format: Literal["gif"] = "gif"
     fps: Count = 10

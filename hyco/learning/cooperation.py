@@ -99,7 +99,7 @@ def cooperate(
         if solves > 0:
             data = lesson.by_synthetic(taught["physical"], memory.weights)
             history.records += _fit(physical, data, judges["physical"], solves, weights[1])
-        record = _cycle_record(cycle, synthetic, physical, taught, judges, plan, began)
+        record = _cycle_record(cycle, synthetic, physical, taught, judges, plan, weights, began)
         if plan.reversion is not None:
             record["reverted"] = [
                 name
@@ -159,15 +159,16 @@ def _cycle_record(
     taught: Mapping[Any, Dataset],
     judges: Mapping[Any, Dataset | None],
     plan: Plan,
+    weights: tuple[LossWeights, LossWeights],
     began: float,
 ) -> Record:
     record: Record = {"kind": "cycle", "cycle": cycle}
     for name, trainer in (("synthetic", synthetic), ("physical", physical)):
         judge = judges[name]
         record[f"{name}_loss"] = trainer.evaluate(taught[name] if judge is None else judge)
-    for name, trainer in (("synthetic", synthetic), ("physical", physical)):
-        seen = trainer.generated_seen
-        if plan.interaction and seen == 0:
+    seen_by_each = synthetic.generated_seen, physical.generated_seen
+    for name, seen, weight in zip(NAMES, seen_by_each, weights, strict=True):
+        if plan.interaction and weight.interaction > 0 and seen == 0:
             raise RunError(
                 f"cycle {cycle}: the {name} model saw none of the windows that the other one generated, "
                 "so it learned alone. Lengthen trainer.hybrid.augmentation.trajectory_length, or switch "

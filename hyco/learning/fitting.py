@@ -121,7 +121,8 @@ class FitLoop:
             attempts, judged = self._attempt(objective, validation)
             diverged = attempts.solution.status == "diverged"
             loss = attempts.final.data if judged is None else judged
-            best = not diverged and loss < self.best_loss
+            # what a solve that diverged left in force is the best there is while there is nothing else
+            best = loss < self.best_loss and not (diverged and self.best_values)
             if best:
                 self.best_loss = loss
                 self.best_values, self.best_coefficients = self.values, self.coefficients

@@ -21,13 +21,18 @@ from hyco.tasks.progress import FILE_ONLY, Progress
 
 if TYPE_CHECKING:
     from hyco.migration.shadow import Shadow
+    from hyco.tracking import Tracker
 
 log = logging.getLogger("hyco.evaluate")
 Model = PhysicalModel | SyntheticModel
 
 
 def evaluate_models(
-    config: Config, directory: RunDirectory, progress: Progress, shadow: Shadow | None = None
+    config: Config,
+    directory: RunDirectory,
+    progress: Progress,
+    shadow: Shadow | None = None,
+    tracker: Tracker | None = None,
 ) -> dict[str, Any]:
     """Roll out the best checkpoint of every trained model over the test simulations; the summary.
 
@@ -80,6 +85,11 @@ def evaluate_models(
         },
     )
     summary = summarise(evaluation, settings.horizon)
+    if tracker is not None and tracker.on:
+        for result in results:
+            step = len(evaluation.history)
+            tracker.rollout(step, result.truth, result.predictions, simulation=result.simulation)
+        tracker.summary(summary)
     for line in [*summary_lines(summary), f"report: {report}"]:
         log.info(line, extra=FILE_ONLY)
         progress.say(line)

@@ -22,6 +22,7 @@ from hyco.tasks.resuming import find_resumption
 from hyco.tasks.several import run_several
 from hyco.tasks.shadowing import shadowing
 from hyco.tasks.training import Training
+from hyco.tracking import check_tracking, open_tracker
 
 log = logging.getLogger("hyco.run")
 
@@ -98,13 +99,17 @@ def _run(
     """One run in one folder."""
     summary: dict[str, Any] = {}
     directory = RunDirectory(config.output_dir, config.checkpoint_dir)
+    check_tracking(config)
     with _session(config, origin, directory):
         resumption = find_resumption(config, directory, force=force) if goes_on else None
         _begin(config, directory, shown)
         renewed = [task for task in chosen if not (goes_on and task == "train")]
-        with shadowing(config, directory.path, renewed, shown) as (shadow, begin):
+        with (
+            open_tracker(config, directory.path, resume=goes_on or "train" not in chosen) as tracker,
+            shadowing(config, directory.path, renewed, shown) as (shadow, begin),
+        ):
             stops = Stops(limit)
-            training = Training(config, directory, shown, shadow, stops)
+            training = Training(config, directory, shown, shadow, stops, tracker)
             try:
                 with heard(stops):
                     if "generate" in chosen:
@@ -115,7 +120,7 @@ def _run(
                         training.run(resumption, force=force)
                     if "evaluate" in chosen:
                         begin("evaluate")
-                        summary = evaluate_models(config, directory, shown, shadow)
+                        summary = evaluate_models(config, directory, shown, shadow, tracker)
             except KeyboardInterrupt:
                 raise _stopped(config, training, stops) from None
     return summary

@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from hyco.migration.shadow import Shadow
+    from hyco.tracking import Tracker
 
 log = logging.getLogger("hyco.train")
 NAMES = {"synthetic": "surrogate epochs", "physical": "physical solves"}
@@ -45,6 +46,7 @@ class Training:
     progress: Progress
     shadow: Shadow | None = None
     stops: Stops = field(default_factory=Stops)
+    tracker: Tracker | None = None
     trainers: dict[str, Trainer] = field(default_factory=dict)
     _saver: Saver | None = None
     _closing: bool = False
@@ -147,6 +149,7 @@ class Training:
             record.update(self._place(record["model"], record["epoch"]))
             self._note_parameters(record["model"])
         self.directory.record(record)
+        self._track(record)
         self._keep_best(record)
         assert self._saver
         self._saver.count(record)
@@ -185,6 +188,18 @@ class Training:
         if self.stops.due() and not self._closing:
             self._saver.save(str(self.stops.asked))
             self.stops.check()
+
+    def _track(self, record: Record) -> None:
+        """Write the record where it is followed, too, and with a cycle's or a fit's the parameters."""
+        if self.tracker is None or not self.tracker.on:
+            return
+        self.tracker.record(record)
+        fitted = self.trainers.get("physical")
+        alone = self.config.general.mode == "physical"
+        if fitted is not None and (record["kind"] == "cycle" or alone):
+            model: Any = fitted.model
+            values = {p: model.arrays.numpy(model.parameters[p]) for p in self.config.learnable}
+            self.tracker.parameters(fitted.epochs_done, values, self.config.true_parameters())
 
     def _closes(self, record: Record) -> bool:
         """Whether only the record of the cycle is missing now."""

@@ -151,11 +151,17 @@ def evaluated(config: Config) -> str:
     return digest(tasks.run(config, tasks=("evaluate",)))
 
 
-def animated(config: Config) -> Any:
-    """Size and pace of the animations."""
+def drawn(config: Config) -> Any:
+    """The size of a figure."""
     evaluated(config)
-    animation = Image.open(sorted(config.output_dir.glob("animations/*.gif"))[0])
-    return animation.size, animation.info["duration"]
+    return Image.open(config.output_dir / "figures" / "error_over_time.png").size
+
+
+def animated(config: Config) -> Any:
+    """The pace of the animations."""
+    evaluated(config)
+    animation = Image.open(sorted(config.output_dir.glob("animations/sim_*.gif"))[0])
+    return animation.info["duration"]
 
 
 def files(config: Config) -> list[str]:
@@ -628,7 +634,7 @@ PROBES: dict[str, Probe] = {
     "evaluation.horizon": Probe("evaluation.horizon=2", EVALUATED, evaluated),
     "evaluation.visualization.format": Probe("evaluation.visualization.format=mp4", refused=True),
     "evaluation.visualization.fps": Probe("evaluation.visualization.fps=5", EVALUATED, animated),
-    "evaluation.visualization.dpi": Probe("evaluation.visualization.dpi=50", EVALUATED, animated),
+    "evaluation.visualization.dpi": Probe("evaluation.visualization.dpi=50", EVALUATED, drawn),
 }
 
 

@@ -121,8 +121,8 @@ def small(project: Project, hyco_here: Here) -> Project:
 class Killer:
     """Starts a training and kills it at a random moment, so that `wanted` kills make about one training.
 
-    How fast a machine is changes from minute to minute, so the moments follow what happened: earlier ones when
-    a training came to its end, later ones when it did not come forward.
+    How fast a machine is changes from minute to minute, so the moments follow what happened: earlier ones
+    when a training came to its end, later ones when it did not come forward.
     """
 
     project: Project

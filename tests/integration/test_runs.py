@@ -39,10 +39,11 @@ def check_files(run: Path, best: tuple[str, str]) -> None:
     assert state["epochs"] == {"synthetic": 2, "physical": 2}
     assert (state["records"], state["finished"]) == (5, True)
     assert len(list((run / "figures").glob("*.png"))) >= 4
-    assert [path.name for path in (run / "animations").iterdir()] == ["sim_3.gif"]
+    animations = sorted(path.name for path in (run / "animations").iterdir())
+    assert animations == ["parameters_diffusion_coeff.gif", "sim_3.gif"]
     page = (run / "report.html").read_text()
     assert page.count("data:image/png;base64,") >= 4
-    assert page.count("data:image/gif;base64,") == 1
+    assert page.count("data:image/gif;base64,") == len(animations)
     assert 'src="http' not in page
     assert "<link" not in page
     facts = json.loads((run / "environment.json").read_text())

@@ -235,6 +235,13 @@ def test_a_model_that_saw_nothing_of_the_other_one_stops_the_run(name: str) -> N
         world.cooperate()
 
 
+def test_a_model_whose_interaction_weighs_nothing_yet_may_see_nothing() -> None:
+    world = World()
+    world.physical.blind = True
+    world.cooperate(replace(PLAN, physical_weights=lambda cycle: LossWeights(1.0, 0.0)))
+    assert world.observed[-1]["generated_for_physical"] == 0
+
+
 def test_without_interaction_nothing_is_generated_and_nothing_is_missed() -> None:
     world = World()
     history = world.cooperate(replace(PLAN, interaction=False, trajectory_length=2))
