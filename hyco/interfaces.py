@@ -97,7 +97,7 @@ class Solve:
 class LossWeights:
     """What a real window and a generated one count in a loss.
 
-    `proportional`: the interaction term is scaled, at the start of each phase, to the magnitude of the real one.
+    `proportional`: at the start of each phase the interaction term is scaled to the size of the real one.
     """
 
     real: float = 1.0
@@ -134,8 +134,8 @@ class Plan:
             the initial one included.
         interaction: whether the models learn from each other at all.
         simultaneous: both learn from the other one as the cycle found it, not as its first half left it.
-        reversion: a model whose loss a cycle made worse by more than this share goes back to the last one that
-            was accepted; None: never.
+        reversion: a model whose loss a cycle made worse by more than this share goes back to the last one
+            that was accepted; None: never.
         points: cells, drawn anew in every cycle, that generated trajectories are compared in; None: all.
         synthetic_weights, physical_weights: the loss weights of a cycle, counted from 1; before, in the
             warm-up, there is only the real term.
@@ -385,8 +385,8 @@ class Dataset(Component):
     ) -> Dataset:
         """A new dataset that has the windows of these trajectories too.
 
-        `alpha` in (0, 1] is the share of the real windows that one pass over shuffled batches uses.  `points`,
-        (*space): the cells that generated windows are compared in; None: all.
+        `alpha` in (0, 1] is the share of the real windows that one pass over shuffled batches uses.
+        `points`, (*space): the cells that generated windows are compared in; None: all.
         """
 
     @abstractmethod
@@ -521,7 +521,7 @@ class HybridTrainer(Component):
 
     @abstractmethod
     def state(self) -> TrainingState:
-        """What a cycle that was begun needs beside the states of the trainers: the models it found, those accepted."""
+        """What a cycle needs beside the states of the trainers: the models that it found, those accepted."""
 
     @abstractmethod
     def restore(self, state: TrainingState) -> None:

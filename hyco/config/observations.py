@@ -34,7 +34,7 @@ class Everywhere(Section):
 
 
 class Range(Section):
-    """A box: cells whose centres lie within these shares of each axis; an axis not given is observed whole."""
+    """A box: cells whose centres lie within these shares of each axis; an axis not given counts whole."""
 
     mask: Literal["range"] = "range"
     x: Interval = (0.0, 1.0)
@@ -57,7 +57,7 @@ class RandomPoints(Section):
 
 
 class FromFile(Section):
-    """Cells that a file names: `.npy`, one 0 or 1 per cell; or `.csv`, one point per line in columns x, y, z."""
+    """Cells that a file names: `.npy`, a 0 or 1 per cell; or `.csv`, a point per line in columns x, y, z."""
 
     mask: Literal["file"] = "file"
     path: Folder

@@ -43,8 +43,8 @@ class Memory:
     ) -> bool:
         """Accept a model after a cycle, or put the last accepted one back; whether it was put back.
 
-        It is when loss > (1 + tolerance) accepted loss, or not finite.  Weights or parameters go back, and the
-        moments of their optimiser; the epochs that were spent, and the best state so far, stay.
+        It is when loss > (1 + tolerance) accepted loss, or not finite.  Weights or parameters go back, and
+        the moments of their optimiser; the epochs that were spent, and the best state so far, stay.
         """
         known, state = self.accepted.get(name, (inf, None))
         if state is None or (isfinite(loss) and loss <= (1.0 + tolerance) * known):

@@ -36,7 +36,7 @@ class FakeModel:
 class FakeTrainer:
     """Remembers its fits as (name, epochs, windows, generated windows, validation given).
 
-    `losses` are what its evaluations say, one after the other; without any, a number that tells trainers apart.
+    `losses` are what its evaluations say, one after the other; else a number that tells trainers apart.
     """
 
     name: str

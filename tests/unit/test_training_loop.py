@@ -458,7 +458,7 @@ def test_without_validation_what_is_best_begins_anew_with_longer_windows() -> No
 
 
 def test_epochs_that_were_left_out_do_not_hide_that_windows_became_longer() -> None:
-    """A phase stops after the epoch of 2 frames; the next one begins with 3, from a state between them too."""
+    """A phase stops after the epoch of 2 frames; the next begins with 3, from a state between them too."""
     data: dict[str, Any] = {"curriculum": lambda e: 2 if e < 2 else 3, "early_stopping": EarlyStopping(1)}
     first = epoch_loop(Walker(weight=10.0), rate=0.5, **data)
     assert first.fit(REAL, None, 4).records[-1]["stopped_early"] == 2
