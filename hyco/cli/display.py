@@ -128,13 +128,14 @@ class Lines:
         show_modes(rows, self.console)
 
     def update(self, work: str, done: int, total: int, text: str = "") -> None:
-        """A line, when simulations were finished; training is told record by record."""
+        """A line, when something was finished, of simulations every few; training is told record by record."""
         pace = self.paces.get(work)
         if pace is None or done < pace.done:
             pace = self.paces[work] = Pace(done)
         pace.total = total
         step = -(-total // LINES_PER_WORK)
-        if pace.reach(done) and work in SPARSE and (done == total or done % step == 0):
+        step = step if work in SPARSE else 1
+        if pace.reach(done) and work not in DEPTHS and (done == total or done % step == 0):
             said = f": {text}" if text else ""
             times = _times(pace, total, done == total)
             self.console.print(f"{work} {done}/{total}{said} ({times})", soft_wrap=True)
