@@ -128,13 +128,12 @@ class Lines:
         show_modes(rows, self.console)
 
     def update(self, work: str, done: int, total: int, text: str = "") -> None:
-        """A line, when something was finished, of simulations every few; training is told record by record."""
+        """A line when something was finished, of simulations every few; training is told by its records."""
         pace = self.paces.get(work)
         if pace is None or done < pace.done:
             pace = self.paces[work] = Pace(done)
         pace.total = total
-        step = -(-total // LINES_PER_WORK)
-        step = step if work in SPARSE else 1
+        step = -(-total // LINES_PER_WORK) if work in SPARSE else 1
         if pace.reach(done) and work not in DEPTHS and (done == total or done % step == 0):
             said = f": {text}" if text else ""
             times = _times(pace, total, done == total)
@@ -148,7 +147,7 @@ class Lines:
         works = [w for w in DEPTHS if w in self.paces]
         pace = self.paces[works[0]] if works else None
         left = pace.left(pace.total) if pace is not None else None
-        rest = "" if left is None else f", {_clock(left)} left"
+        rest = "" if left is None else f", {clock(left)} left"
         self.console.print(f"{line(record)}{rest}", soft_wrap=True)
 
     def say(self, text: str) -> None:
@@ -221,18 +220,18 @@ class Clock(ProgressColumn):
         """What the clock shows for one bar."""
         pace: Pace = task.fields["pace"]
         if task.finished:
-            return Text(_clock(pace.changed - pace.began), style="progress.elapsed")
+            return Text(clock(pace.changed - pace.began), style="progress.elapsed")
         times = _times(pace, int(task.total or 0), False)
         return Text(times.split(", ")[-1] if self.brief else times, style="progress.elapsed")
 
 
 def _times(pace: Pace, total: int, finished: bool) -> str:
     left = None if finished else pace.left(total)
-    taken = _clock(pace.elapsed)
-    return taken if left is None else f"{taken}, {_clock(left)} left"
+    taken = clock(pace.elapsed)
+    return taken if left is None else f"{taken}, {clock(left)} left"
 
 
-def _clock(seconds: float) -> str:
+def clock(seconds: float) -> str:
     """`0:07`, `1:12`, `2:03:40`."""
     minutes, rest = divmod(round(seconds), 60)
     hours, minutes = divmod(minutes, 60)

@@ -11,7 +11,7 @@ from typing import Any
 from rich.console import Console, Group, RenderableType
 from rich.text import Text
 
-from hyco.cli.display import _clock as clock
+from hyco.cli.display import clock
 from hyco.cli.tables import new_table
 from hyco.report.page import summary_lines
 from hyco.report.standing import Progress, Standing, sparkline

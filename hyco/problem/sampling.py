@@ -72,7 +72,7 @@ def with_noise(
 
 
 def random_cells(grid: Grid, count: int, rng: np.random.Generator) -> NDArray[np.bool_]:
-    """`count` different cells of a grid, all equally likely, as a mask (*space); all, where there are fewer."""
+    """`count` different cells of a grid, all equally likely, as a mask (*space); all, if there are fewer."""
     mask = np.zeros(prod(grid.resolution), dtype=bool)
     mask[rng.choice(mask.size, min(count, mask.size), replace=False)] = True
     return mask.reshape(grid.resolution)

@@ -31,6 +31,24 @@ def losses(record: Record) -> str:
     return ", ".join(f"{name} {value:.2e}" for name, value in pairs if value is not None)
 
 
+def beside(record: Record, best: float | None) -> str:
+    """Losses, the best so far, learning rate and window length, short enough to stand beside a bar."""
+    parts = [losses(record)]
+    if best is not None:
+        parts.append(f"best {best:.2e}")
+    if "learning_rate" in record:
+        parts.append(f"lr {record['learning_rate']:.1e}")
+    if "rollout_steps" in record:
+        parts.append(f"{record['rollout_steps']} frames")
+    return ", ".join(parts)
+
+
+def judged(record: Record) -> float | None:
+    """The loss by which an epoch or a solve is the best so far: on validation, where there is one."""
+    loss = record["train_loss"] if record["validation_loss"] is None else record["validation_loss"]
+    return None if loss is None else float(loss)
+
+
 def line(record: Record) -> str:
     """The record in one line."""
     parts = [losses(record), *_details(record), f"{record['timing']['seconds']:.1f} s"]

@@ -10,7 +10,7 @@ from hyco.config import Config
 from hyco.errors import ConfigError
 from hyco.interfaces import Dataset, HybridTrainer, PhysicalTrainer, Record, SyntheticTrainer
 from hyco.migration.factory import Factory
-from hyco.report.wording import line, losses
+from hyco.report.wording import beside, judged, line, losses
 from hyco.storage.hdf5 import read_facts, simulation_path
 from hyco.storage.parameter_history import NAME, ParameterHistory
 from hyco.storage.run_directory import RunDirectory
@@ -55,6 +55,7 @@ class Training:
 
     def __post_init__(self) -> None:
         self._parameters = ParameterHistory(self.directory.path / NAME)
+        self._best: dict[str, float | None] = {}
 
     @property
     def saved(self) -> Path | None:
@@ -242,6 +243,10 @@ class Training:
     def _show(self, record: Record | None = None) -> None:
         """Tell how far the work is: all of it at the start, later what a record is about."""
         text = "" if record is None else losses(record)
+        if record is not None and record["kind"] == "epoch":
+            if record["best"]:
+                self._best[record["model"]] = judged(record)
+            text = beside(record, self._best.get(record["model"]))
         if self.config.general.mode == "hybrid":
             done = min(t.epochs_done // self._per_turn(name) for name, t in self.trainers.items())
             ended = text if record is not None and record["kind"] == "cycle" else ""

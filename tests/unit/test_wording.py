@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from hyco.report.wording import line, losses, title
+from hyco.report.wording import beside, judged, line, losses, title
 
 EPOCH = {
     "kind": "epoch",
@@ -70,3 +70,14 @@ def test_a_record_is_one_line(record: dict[str, object], expected: str) -> None:
     assert line(record) == expected
     assert line(record) == f"{title(record)}: {line(record).partition(': ')[2]}"
     assert losses(record) in line(record)
+
+
+def test_beside_a_bar_stand_the_losses_the_best_and_what_changes() -> None:
+    assert beside(EPOCH, 2e-3) == "loss 1.25e-03, val 2.50e-03, best 2.00e-03, lr 3.0e-03, 4 frames"
+    assert beside(SOLVE, None) == "loss 1.00e-06"
+
+
+def test_the_best_is_judged_on_validation_where_there_is_one() -> None:
+    assert judged(EPOCH) == 2.5e-3
+    assert judged(SOLVE) == 1e-6
+    assert judged(SOLVE | {"train_loss": None}) is None
