@@ -97,7 +97,8 @@ class Solve:
 class LossWeights:
     """What a real window and a generated one count in a loss.
 
-    `proportional`: at the start of each phase the interaction term is scaled to the size of the real one.
+    `proportional`: at the start of each phase of a surrogate, and of each solve, the interaction term is
+    scaled to the size of the real one.
     """
 
     real: float = 1.0

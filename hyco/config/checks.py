@@ -27,6 +27,8 @@ CHECKS: tuple[Callable[[Config], None], ...] = (
     plan_checks.tasks_have_simulations,
     plan_checks.windows_fit,
     plan_checks.generated_windows_fit,
+    plan_checks.points_are_cells,
+    plan_checks.weights_leave_something,
     plan_checks.observations_leave_windows,
     plan_checks.evaluation_fits,
     plan_checks.network_fits_grid,

@@ -30,6 +30,7 @@ _LIMITS: Mapping[str, tuple[str, str]] = {
     "less_than": ("lt", "below {}"),
     "less_than_equal": ("le", "{} or less"),
     "too_short": ("min_length", "at least {} entry"),
+    "too_long": ("max_length", "at most {} entries"),
 }
 
 

@@ -187,7 +187,8 @@ Weight = Annotated[SerializeAsAny[Any], BeforeValidator(_number_or_ramp)]
 class ModelWeights(Section):
     """What a real and a generated window count in the loss of one model.
 
-    `proportional`: at the start of each phase the interaction term is scaled to the size of the real one.
+    `proportional`: at the start of each phase of the surrogate, and of each solve, the interaction term is
+    scaled to the size of the real one.
     """
 
     real_weight: Weight = 1.0

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from itertools import pairwise
-from typing import Literal
+from typing import Any, Literal
 
 from hyco.config.schema import Config, sensors_path
 from hyco.errors import ConfigError
@@ -89,6 +89,42 @@ def generated_windows_fit(config: Config) -> None:
                 f"{_AUGMENTATION}.trajectory_length: generated trajectories of {frames} frames hold no "
                 f"window of {path} = {window} frames. Set it to {window} or more."
             )
+
+
+def points_are_cells(config: Config) -> None:
+    """Generated trajectories are compared in no more cells than there are."""
+    points, cells = config.trainer.hybrid.augmentation.points, config.grid.cells
+    if points is not None and points > cells:
+        raise ConfigError(
+            f"{_AUGMENTATION}.points: {points} points are more than the {cells} cells of the grid. Lower it; "
+            "null compares whole frames."
+        )
+
+
+def weights_leave_something(config: Config) -> None:
+    """In no cycle does a model learn from nothing: ramps can only be zero where they begin or end."""
+    hybrid = config.trainer.hybrid
+    if config.general.mode not in ("hybrid", "all"):
+        return
+    for model in ("synthetic", "physical"):
+        settings = getattr(hybrid.loss_scaling, model)
+        used = [settings.real_weight] + [settings.interaction_weight] * hybrid.interaction
+        for cycle in (1, hybrid.cycles):
+            if not any(_weight(weight, cycle, hybrid.cycles) for weight in used):
+                which = "real_weight and interaction_weight are" if hybrid.interaction else "real_weight is"
+                why = "" if hybrid.interaction else ", and trainer.hybrid.interaction is off"
+                raise ConfigError(
+                    f"trainer.hybrid.loss_scaling.{model}: {which} 0 in cycle {cycle}{why}, so the {model} "
+                    "model would learn from nothing. Raise one."
+                )
+
+
+def _weight(weight: Any, cycle: int, cycles: int) -> float:
+    """A weight, or what a ramp is in the first or the last cycle."""
+    if isinstance(weight, float):
+        return weight
+    value: float = weight.end if cycle == cycles else weight.start
+    return value
 
 
 def observations_leave_windows(config: Config) -> None:

@@ -220,15 +220,32 @@ class Unknowns:
     def pulled_back(
         self, coefficients: Mapping[str, Array], gradients: Mapping[str, Array]
     ) -> dict[str, Array]:
-        """The gradients by the coefficients from those by the fields; clipped cells do not count."""
+        """The gradients by the coefficients from those by the fields.
+
+        Clipped cells count where descent leads them back within the bounds, although the objective is flat
+        there: otherwise a field that a step drove out of its bounds would stay there for good.
+        """
         pulled = {}
         for name in self.bounds:
             gradient = gradients[name]
             if name in self.expanded:
                 raw = self._raw(name, coefficients)
-                gradient = np.where(raw == self._clipped(name, raw), gradient, 0.0)
+                away = (raw - self._clipped(name, raw)) * gradient < 0.0
+                gradient = np.where(away, 0.0, gradient)
             pulled[name] = self._basis(name).adjoint(gradient)
         return pulled
+
+    def within(self, coefficients: Mapping[str, Array]) -> dict[str, Array] | None:
+        """The coefficients nearest to the clipped fields; None where nothing is clipped."""
+        raw = {name: self._raw(name, coefficients) for name in self.expanded}
+        clipped = {name: self._clipped(name, field) for name, field in raw.items()}
+        outside = [name for name in raw if np.any(raw[name] != clipped[name])]
+        if not outside:
+            return None
+        return {
+            name: np.array(self._basis(name).coefficients(clipped[name])) if name in outside else array
+            for name, array in coefficients.items()
+        }
 
     def _basis(self, name: str) -> Basis:
         return self.bases.get(name, CELLS)

@@ -78,6 +78,8 @@ def cooperate(
         _check_lengths(train, plan)
     taught = {name: train.seen_by(name) for name in NAMES}
     judges = {name: None if validation is None else validation.seen_by(name) for name in NAMES}
+    pair: tuple[tuple[str, SyntheticTrainer | PhysicalTrainer], ...]
+    pair = ("synthetic", synthetic), ("physical", physical)
     history = History()
     for turn in range(plan.warmup + cycles):
         cycle = turn - plan.warmup + 1
@@ -90,6 +92,9 @@ def cooperate(
             history.records += _fit(synthetic, taught["synthetic"], judges["synthetic"], epochs, REAL_ONLY)
             history.records += _fit(physical, taught["physical"], judges["physical"], solves, REAL_ONLY)
             continue
+        if plan.reversion is not None and memory.cycle < 1:  # what the first cycle must not make worse
+            for name, trainer in pair:
+                memory.judge(name, trainer, _loss(name, trainer, taught, judges), plan.reversion)
         memory.begin(cycle, synthetic.model.weights if plan.simultaneous else None)
         lesson = _Lesson(generator, plan, cycle)
         weights = plan.synthetic_weights(cycle), plan.physical_weights(cycle)
@@ -103,7 +108,7 @@ def cooperate(
         if plan.reversion is not None:
             record["reverted"] = [
                 name
-                for name, trainer in (("synthetic", synthetic), ("physical", physical))
+                for name, trainer in pair
                 if memory.judge(name, trainer, record[f"{name}_loss"], plan.reversion)
             ]
         history.records.append(record)
@@ -152,6 +157,17 @@ def _check_lengths(train: Dataset, plan: Plan) -> None:
         )
 
 
+def _loss(
+    name: str,
+    trainer: SyntheticTrainer | PhysicalTrainer,
+    taught: Mapping[Any, Dataset],
+    judges: Mapping[Any, Dataset | None],
+) -> float:
+    """By what a model is judged: real windows, of the validation where there is one."""
+    judge = judges[name]
+    return trainer.evaluate(taught[name] if judge is None else judge)
+
+
 def _cycle_record(
     cycle: int,
     synthetic: SyntheticTrainer,
@@ -164,8 +180,7 @@ def _cycle_record(
 ) -> Record:
     record: Record = {"kind": "cycle", "cycle": cycle}
     for name, trainer in (("synthetic", synthetic), ("physical", physical)):
-        judge = judges[name]
-        record[f"{name}_loss"] = trainer.evaluate(taught[name] if judge is None else judge)
+        record[f"{name}_loss"] = _loss(name, trainer, taught, judges)
     seen_by_each = synthetic.generated_seen, physical.generated_seen
     for name, seen, weight in zip(NAMES, seen_by_each, weights, strict=True):
         if plan.interaction and weight.interaction > 0 and seen == 0:

@@ -29,7 +29,7 @@ from hyco.learning.clocks import timing
 from hyco.learning.inverse import Solution, Values, solve_inverse_problem
 from hyco.learning.objective import Fitter, Objective, Penalty, Terms
 from hyco.learning.training import ignore, mean_loss
-from hyco.learning.weighting import observed_count
+from hyco.learning.weighting import observed_count, yardstick
 
 COEFFICIENTS = "coefficients"
 
@@ -55,6 +55,9 @@ class FitLoop:
 
     A solve that diverges is tried again, each time with a tenth of the step; one that diverged all the same
     leaves the last good parameters in force, and too many of them in a row end the run.
+
+    Without validation the loss of the fit decides what is best; it begins anew where the weights change or
+    the first generated windows come, since such losses cannot be compared.
 
     Args:
         fitter: the mode's part.
@@ -100,6 +103,7 @@ class FitLoop:
         self.failures = 0
         self.generated_seen = 0
         self.best_loss = inf
+        self.measured: list[float] | None = None  # what the best loss is of, if it is a training loss
         self.values = self._in_force()
         self.coefficients = self.unknowns.of(self.values)
         self.best_values: dict[str, NDArray[np.float64]] = {}
@@ -121,6 +125,11 @@ class FitLoop:
             attempts, judged = self._attempt(objective, validation)
             diverged = attempts.solution.status == "diverged"
             loss = attempts.final.data if judged is None else judged
+            if judged is None:
+                measure = yardstick(train, weights)
+                if self.measured not in (None, measure):
+                    self.best_loss = inf
+                self.measured = measure
             # what a solve that diverged left in force is the best there is while there is nothing else
             best = loss < self.best_loss and not (diverged and self.best_values)
             if best:
@@ -165,6 +174,7 @@ class FitLoop:
             "failures": self.failures,
             "generated_seen": self.generated_seen,
             "bases": self.unknowns.descriptions,
+            "measured": self.measured,
         }
         return TrainingState(arrays, facts)
 
@@ -189,6 +199,8 @@ class FitLoop:
         try:
             epoch, best_loss = int(state.facts["epoch"]), float(state.facts["best_loss"])
             failures, seen = (int(state.facts.get(key, 0)) for key in ("failures", "generated_seen"))
+            measured = state.facts.get("measured")
+            measured = None if measured is None else [float(value) for value in measured]
         except (KeyError, TypeError, ValueError) as error:
             raise CheckpointError(f"{origin}: epoch or best_loss is missing or no number: {error}") from error
         # in the order of the bounds, not of the file: sums over all parameters round by it
@@ -197,6 +209,7 @@ class FitLoop:
         self.best_values = best
         self.best_coefficients = {**best, **best_coefficients}
         self.epoch, self.best_loss, self.failures, self.generated_seen = epoch, best_loss, failures, seen
+        self.measured = measured
 
     def _attempt(self, objective: Objective, validation: Dataset | None) -> tuple[Attempts, float | None]:
         """Solve, by smaller steps while it diverges, and put the result in force; its validation loss."""
@@ -212,6 +225,7 @@ class FitLoop:
                 self.progress,
                 reach=0.1 ** len(tried),
                 scales=self.unknowns.scales(self.coefficients),
+                within=self.unknowns.within,
             )
             tried.append(solution)
             initial = initial or objective.terms[0]

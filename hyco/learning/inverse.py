@@ -6,7 +6,7 @@ A mode brings the objective: parameters in, loss and gradients out.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from math import inf, isfinite
 
 import numpy as np
@@ -50,6 +50,7 @@ def solve_inverse_problem(
     *,
     reach: float = 1.0,
     scales: Mapping[str, float] | None = None,
+    within: Callable[[Values], Values | None] | None = None,
 ) -> Solution:
     """Minimise `objective` from `initial` within `bounds`, in float64.
 
@@ -62,6 +63,9 @@ def solve_inverse_problem(
     range, where that is infinite of its scale, or of max(|initial|, 1); Adam takes this share of its learning
     rate. `scales`: by name, how much unknowns without bounds may sensibly differ; the first step of L-BFGS-B,
     which knows no curvature yet and would otherwise have the length 1, is a tenth of it.
+
+    `within`: what is nearest to unknowns of which parts are clipped, None where none are. A search ends where
+    clipping makes the objective flat; it begins again at what is nearest, as long as that lowers the loss.
     Source: Byrd, Lu, Nocedal, Zhu (1995).
     """
     packing = _Packing(initial)
@@ -82,12 +86,29 @@ def solve_inverse_problem(
         if progress is not None:
             progress(iteration, watch.best_loss)
 
-    if solve.method == "adam":
-        end = _adam(watch, start, lower, upper, solve, reach, callback)
-    else:
-        known = scales or {}
-        sizes = [known.get(name, np.nan) for name in initial for _ in range(initial[name].size)]
-        end = _quasi_newton(watch, start, lower, upper, np.array(sizes), solve, reach, callback)
+    known = scales or {}
+    sizes = np.array([known.get(name, np.nan) for name in initial for _ in range(initial[name].size)])
+    least, greatest = _within_reach(start, lower, upper, sizes, 1.0 if solve.method == "adam" else reach)
+    begin: Vector | None = start
+    iterations = 0
+    while begin is not None:
+        before, left = watch.best_loss, replace(solve, max_iterations=solve.max_iterations - iterations)
+        if solve.method == "adam":
+            end = _adam(watch, begin, lower, upper, left, reach, callback)
+        else:
+            end = _quasi_newton(watch, begin, least, greatest, sizes, left, callback)
+        iterations += end.iterations
+        fell = end.iterations > 0 and before - watch.best_loss > solve.rel_tol * watch.scale
+        goes_on = fell or begin is start
+        begin = None
+        if within is not None and goes_on and iterations < solve.max_iterations:
+            nearest = within(packing.unpack(watch.best))
+            begin = None if nearest is None else np.clip(packing.pack(nearest), least, greatest)
+    edge = ((watch.best <= least) & (least > lower)) | ((watch.best >= greatest) & (greatest < upper))
+    if end.converged and np.any(edge):
+        end = replace(
+            end, converged=False, message=f"at the end of its reach, {reach:g} of what is admissible"
+        )
     status, message = "converged" if end.converged else "stopped", end.message
     if watch.non_finite > 0 and not watch.best_loss < first:
         status, message = (
@@ -101,7 +122,7 @@ def solve_inverse_problem(
         packing.unpack(watch.best),
         first,
         watch.best_loss,
-        end.iterations,
+        iterations,
         watch.evaluations,
         watch.non_finite,
         status,
@@ -110,17 +131,28 @@ def solve_inverse_problem(
     )
 
 
+def _within_reach(
+    start: Vector, lower: Vector, upper: Vector, sizes: Vector, reach: float
+) -> tuple[Vector, Vector]:
+    """The box around the start that `reach` allows."""
+    if reach >= 1.0:
+        return lower, upper
+    free = np.where(np.isfinite(sizes), sizes, np.maximum(np.abs(start), 1.0))
+    span = upper - lower
+    span = reach * np.where(np.isfinite(span), span, free)
+    return np.maximum(lower, start - span), np.minimum(upper, start + span)
+
+
 def _quasi_newton(
     watch: _Watch,
     start: Vector,
-    lower: Vector,
-    upper: Vector,
+    least: Vector,
+    greatest: Vector,
     sizes: Vector,
     solve: Solve,
-    reach: float,
     callback: Callable[[object], None],
 ) -> Descent:
-    """SciPy's L-BFGS-B; what `reach` allows is a box around the start.
+    """SciPy's L-BFGS-B.
 
     `sizes`, nan where not known, are the scales of unknowns; powers of two near a tenth of them are the units
     in which SciPy sees these, so that converting rounds nothing.  No component of the gradient in the
@@ -128,12 +160,6 @@ def _quasi_newton(
     """
     known = np.isfinite(sizes)
     units = np.where(known, 2.0 ** np.round(np.log2(0.1 * np.where(known, sizes, 1.0))), 1.0)
-    least, greatest = lower, upper
-    if reach < 1.0:
-        span = upper - lower
-        free = np.where(known, sizes, np.maximum(np.abs(start), 1.0))
-        span = reach * np.where(np.isfinite(span), span, free)
-        least, greatest = np.maximum(lower, start - span), np.minimum(upper, start + span)
 
     def function(x: Vector) -> tuple[float, Vector]:
         loss, gradient = watch(x * units)
@@ -152,9 +178,6 @@ def _quasi_newton(
             "maxiter": solve.max_iterations,
         },
     )
-    edge = ((watch.best <= least) & (least > lower)) | ((watch.best >= greatest) & (greatest < upper))
-    if result.success and np.any(edge):
-        return Descent(int(result.nit), False, f"at the end of its reach, {reach:g} of what is admissible")
     return Descent(int(result.nit), bool(result.success), str(result.message))
 
 
@@ -168,10 +191,14 @@ def _adam(
     callback: Callable[[], None],
 ) -> Descent:
     """Adam on losses in units of the first one, so that its eps means the same for every problem."""
+    if watch.evaluations == 1:
+        first = watch.best_loss / watch.scale, watch.first_gradient / watch.scale
+    else:
+        first = watch.evaluate(start)
     return descend(
         watch.evaluate,
         start,
-        (watch.best_loss / watch.scale, watch.first_gradient / watch.scale),
+        first,
         lower,
         upper,
         learning_rate=reach * solve.learning_rate,

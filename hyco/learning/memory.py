@@ -25,7 +25,8 @@ class Memory:
     Args:
         cycle: the cycle that was begun last.
         weights: of the surrogate when it began; None where nothing needs them.
-        accepted: model -> (loss, state) as the last cycle that did not make it worse left it.
+        accepted: model -> (loss, state) as the last cycle that did not make it worse left it, or as the
+            first one found it.
     """
 
     cycle: int = 0

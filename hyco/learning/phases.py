@@ -72,11 +72,11 @@ class Progress:
         """How many updates the epoch has seen."""
         return len(self.sizes)
 
-    def add(self, loss: Any, batch: Batch, norm: Any) -> None:
-        """One more update."""
+    def add(self, loss: Any, batch: Batch, norm: Any, *, seen: bool = True) -> None:
+        """One more update; `seen`: whether its generated windows count anything."""
         self._losses.append(loss)
         self.sizes.append(batch.size)
-        self.generated += batch.generated
+        self.generated += batch.generated if seen else 0
         if norm is not None:
             self.norms.append(norm)
 

@@ -31,7 +31,7 @@ from hyco.learning.divergence import check_losses, check_weights
 from hyco.learning.learner import Learner
 from hyco.learning.phases import Phase, Progress
 from hyco.learning.schedules import Schedule
-from hyco.learning.weighting import observed_count
+from hyco.learning.weighting import observed_count, yardstick
 from hyco.problem.sampling import stream, with_noise
 
 
@@ -42,8 +42,9 @@ def ignore(*_: object) -> None:
 class EpochLoop:
     """Trains epoch by epoch, keeps the best weights, and can stop and go on after any update.
 
-    Without validation the training loss decides what is best; a curriculum makes it begin anew with every
-    length of windows then, since losses over longer ones are larger.
+    Without validation the training loss decides what is best; it begins anew then with every length of
+    windows, and where the weights change or the first generated windows come, since such losses cannot be
+    compared.
 
     Args:
         learner: the mode's part.
@@ -84,7 +85,7 @@ class EpochLoop:
         self.generated_seen = 0
         self.best_loss = inf
         self.best_weights: dict[str, NDArray[Any]] = {}
-        self.judged_steps: int | None = None  # frames of the training windows that the best loss is of
+        self.measured: list[float] | None = None  # what the best loss is of, if it is a training loss
         self.phase: Phase | None = None
         self.progress = Progress()
         self._data: Dataset | None = None
@@ -125,9 +126,10 @@ class EpochLoop:
         if validation is None or not isfinite(loss):  # else it is the weights themselves that made it
             self._check_weights(self.learner.weights())
         if validation is None:
-            if self.judged_steps not in (None, data.rollout_steps):
+            measure = yardstick(data, weights)
+            if self.measured not in (None, measure):
                 self.best_loss, phase.best = inf, inf
-            self.judged_steps = data.rollout_steps
+            self.measured = measure
         best = loss < self.best_loss
         if best:
             self.best_loss, self.best_weights = loss, self.learner.weights()
@@ -158,12 +160,13 @@ class EpochLoop:
         rng = stream(self.seed, "batches", self.epoch)
         self._data = data
         done = self.progress.batch
+        counts = weights is None or weights.interaction > 0.0
         batches = data.batches(self.batch_size, rng=rng, skip=done)
         for number, batch in enumerate(batches, done):
             disturbed = self._disturbed(batch, number)
             # plain updates are called as ever, also by those that watch them
             loss = self.learner.update(disturbed, *(() if weights is None else (weights,)))
-            self.progress.add(loss, batch, self.learner.gradient_norm)
+            self.progress.add(loss, batch, self.learner.gradient_norm, seen=counts)
             self.pulse()
         self._check_losses()
         return mean_loss(zip(self.progress.losses(), self.progress.sizes, strict=True))
@@ -231,7 +234,7 @@ class EpochLoop:
             "optimizer": self.learner.optimizer.name,
             "loss_scale": self.learner.loss_scale(),
             "generated_seen": self.generated_seen,
-            "judged_steps": self.judged_steps,
+            "measured": self.measured,
             "phase": None if self.phase is None else self.phase.facts(),
             **self.progress.facts(),
         }
@@ -248,8 +251,8 @@ class EpochLoop:
             epoch, best_loss = int(facts["epoch"]), float(facts["best_loss"])
             generated, scale = int(facts.get("generated_seen", 0)), dict(facts.get("loss_scale") or {})
             phase, progress = Phase.of(facts.get("phase")), Progress.of(facts)
-            steps = facts.get("judged_steps")
-            steps = None if steps is None else int(steps)
+            measured = facts.get("measured")
+            measured = None if measured is None else [float(value) for value in measured]
         except (KeyError, TypeError, ValueError) as error:
             raise CheckpointError(
                 f"training state: epoch, best_loss or what belongs to them is missing or no number: {error}"
@@ -259,7 +262,7 @@ class EpochLoop:
         self.learner.put_moments(under("moments", state.arrays))
         self.learner.put_loss_scale(scale)
         self.epoch, self.best_loss, self.best_weights = epoch, best_loss, best
-        self.generated_seen, self.judged_steps = generated, steps
+        self.generated_seen, self.measured = generated, measured
         self.phase, self.progress, self._data = phase, progress, None
 
     def _check_optimizer(self, found: str) -> None:

@@ -13,7 +13,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from hyco.interfaces import Batch, LossWeights
+from hyco.interfaces import Batch, Dataset, LossWeights
 
 
 def entry_weights(batch: Batch, weights: LossWeights) -> NDArray[np.float64] | None:
@@ -33,6 +33,15 @@ def entry_weights(batch: Batch, weights: LossWeights) -> NDArray[np.float64] | N
         entries = max(1, int(np.count_nonzero(made[windows])))
         made[windows] *= weight * number / (batch.size * entries)
     return made
+
+
+def yardstick(data: Dataset, weights: LossWeights | None) -> list[float]:
+    """What a training loss is of; those of different yardsticks cannot be compared.
+
+    Frames of the windows, and what real and generated ones count, 0 where there are none.
+    """
+    given = weights or LossWeights()
+    return [float(data.rollout_steps), given.real, given.interaction if data.generated else 0.0]
 
 
 def _extent(batch: Batch) -> tuple[int, ...]:

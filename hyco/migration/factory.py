@@ -6,7 +6,9 @@ and a run of one mode imports nothing of the other.
 
 from __future__ import annotations
 
+import gc
 import importlib
+import sys
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass, field
@@ -85,6 +87,14 @@ def choices(config: Config) -> list[Choice]:
         side, source = mode_of(component, implementation)
         rows.append(Choice(component, implementation, str(side), source))
     return rows
+
+
+def forget_compiled() -> None:
+    """Free what phiml mode compiled for an experiment that is over; nothing, where it was not loaded."""
+    device = sys.modules.get("hyco.phiml.device")
+    if device is not None:
+        gc.collect()
+        device.forget_compiled()
 
 
 @dataclass

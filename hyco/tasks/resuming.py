@@ -9,7 +9,7 @@ from typing import Any
 
 from hyco.config import Config
 from hyco.errors import CheckpointError, InputError
-from hyco.storage.generations import Generation, read_generation
+from hyco.storage.generations import FACTS, Generation, read_generation
 from hyco.storage.run_directory import RunDirectory
 from hyco.tasks.saving import Saver, config_of
 
@@ -65,7 +65,9 @@ def find_resumption(config: Config, directory: RunDirectory, *, force: bool) -> 
     for path in paths:
         try:
             generation = read_generation(path)
-            if generation.records > recorded or (recorded and not generation.facts):
+            if recorded and not generation.facts:
+                raise CheckpointError(f"{path / FACTS}: missing")
+            if generation.records > recorded:
                 raise CheckpointError(
                     f"{path}: it belongs to a history of {generation.records} records, and "
                     f"{directory.history_file} has {recorded}"

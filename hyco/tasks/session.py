@@ -70,15 +70,26 @@ def run(
     if seeds is not None and seeds < 1:
         raise InputError(f"--seeds: expected a number from 1, got {seeds}.")
     chosen = config.general.tasks if tasks is None else tuple(tasks)
-    shown = progress or Silent()
+    shown, stops = progress or Silent(), Stops(limit)
+    finished: list[Path] = []
 
     def one(part: Config, told: Progress, *, begun_only: bool = False) -> dict[str, Any]:
         goes_on = resume and "train" in chosen and not (begun_only and not _was_begun(part))
-        return _run(part, origin, chosen, goes_on=goes_on, force=force, limit=limit, shown=told)
+        summary = _run(part, origin, chosen, goes_on=goes_on, force=force, stops=stops, shown=told)
+        finished.append(part.output_dir)
+        return summary
 
-    if seeds is None and config.general.mode != "all":
-        return one(config, shown)
-    return run_several(config, seeds, chosen, shown, partial(one, begun_only=True))
+    try:
+        with heard(stops):
+            if seeds is None and config.general.mode != "all":
+                return one(config, shown)
+            with RunDirectory(config.output_dir, config.checkpoint_dir).held():
+                return run_several(config, seeds, chosen, shown, partial(one, begun_only=True))
+    except KeyboardInterrupt:
+        raise _stopped(config, None, stops, resumable=bool(finished) and "train" in chosen) from None
+    except Interrupted as error:  # of several runs the first ones need not be done again
+        error.resumable |= bool(finished) and "train" in chosen
+        raise
 
 
 def _was_begun(config: Config) -> bool:
@@ -93,7 +104,7 @@ def _run(
     *,
     goes_on: bool,
     force: bool,
-    limit: TimeLimit | None,
+    stops: Stops,
     shown: Progress,
 ) -> dict[str, Any]:
     """One run in one folder."""
@@ -102,25 +113,23 @@ def _run(
     check_tracking(config)
     with _session(config, origin, directory):
         resumption = find_resumption(config, directory, force=force) if goes_on else None
-        _begin(config, directory, shown)
+        _begin(config, directory, chosen, shown)
         renewed = [task for task in chosen if not (goes_on and task == "train")]
         with (
             open_tracker(config, directory.path, resume=goes_on or "train" not in chosen) as tracker,
             shadowing(config, directory.path, renewed, shown) as (shadow, begin),
         ):
-            stops = Stops(limit)
             training = Training(config, directory, shown, shadow, stops, tracker)
             try:
-                with heard(stops):
-                    if "generate" in chosen:
-                        begin("generate")
-                        generate_simulations(config, shown, stops.check, shadow)
-                    if "train" in chosen:
-                        begin("train")
-                        training.run(resumption, force=force)
-                    if "evaluate" in chosen:
-                        begin("evaluate")
-                        summary = evaluate_models(config, directory, shown, shadow, tracker)
+                if "generate" in chosen:
+                    begin("generate")
+                    generate_simulations(config, shown, stops.check, shadow)
+                if "train" in chosen:
+                    begin("train")
+                    training.run(resumption, force=force)
+                if "evaluate" in chosen:
+                    begin("evaluate")
+                    summary = evaluate_models(config, directory, shown, shadow, tracker)
             except KeyboardInterrupt:
                 raise _stopped(config, training, stops) from None
     return summary
@@ -152,20 +161,25 @@ def _session(config: Config, origin: str, directory: RunDirectory) -> Iterator[N
             raise
 
 
-def _begin(config: Config, directory: RunDirectory, progress: Progress) -> None:
+def _begin(config: Config, directory: RunDirectory, tasks: Sequence[str], progress: Progress) -> None:
     """Say and write down what is run, and on what."""
     rows = choices(config)
     for row in rows:
         cells = row.component, row.implementation, row.mode, row.chosen_by
         log.info("%-18s %-10s %-7s %s", *cells, extra=FILE_ONLY)
     progress.begin(rows)
-    directory.begin(config.to_yaml(), {"device": config.trainer.device, "modes": [vars(r) for r in rows]})
+    facts = {"tasks": list(tasks), "device": config.trainer.device, "modes": [vars(r) for r in rows]}
+    directory.begin(config.to_yaml(), facts)
 
 
-def _stopped(config: Config, training: Training, stops: Stops) -> Interrupted:
+def _stopped(
+    config: Config, training: Training | None, stops: Stops, *, resumable: bool = False
+) -> Interrupted:
     """Why the run stopped, and where its state is."""
     by_hand = stops.asked in (None, CTRL_C)
     kind, why = (Interrupted, "interrupted") if by_hand else (Stopped, f"stopped by {stops.asked}")
-    if training.saved is not None:
+    if training is not None and training.saved is not None:
         return kind(f"{why}; the state is saved in {training.saved}", resumable=True)
-    return kind(f"{why}; what was finished stays in {config.data.data_dir}, {config.output_dir}")
+    return kind(
+        f"{why}; what was finished stays in {config.data.data_dir}, {config.output_dir}", resumable=resumable
+    )

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 from hyco.config import Config
 from hyco.errors import ConfigError
 from hyco.interfaces import Dataset, HybridTrainer, PhysicalTrainer, Record, SyntheticTrainer
+from hyco.learning.memory import BEST
 from hyco.migration.factory import Factory
 from hyco.report.wording import beside, judged, line, losses
 from hyco.storage.hdf5 import read_facts, simulation_path
@@ -77,6 +78,7 @@ class Training:
                 self._restore(saver, resumption, force)
             else:
                 saver.save("begun", alone=True)
+                self._forget_best()
                 self.directory.write_history([])
                 self._parameters.clear()
                 self._note_parameters()
@@ -138,6 +140,7 @@ class Training:
         generation = restore(saver, resumption)
         check_data(generation, saver.data, force=force)
         self.directory.write_history(self.directory.read_history()[: generation.records])
+        self._put_best()
         if "physical" in self.trainers:
             self._parameters.cut(self.trainers["physical"].epochs_done)
         done = [f"{NAMES[name]} {trainer.epochs_done}" for name, trainer in self.trainers.items()]
@@ -209,8 +212,26 @@ class Training:
 
     def _keep_best(self, record: Record) -> None:
         if record.get("best"):
-            model = self.trainers[record["model"]].model
-            model.save(self.directory.checkpoints / f"{record['model']}_best{model.suffix}")
+            self._save_best(record["model"])
+
+    def _save_best(self, name: str) -> None:
+        model = self.trainers[name].model
+        model.save(self.directory.checkpoints / f"{name}_best{model.suffix}")
+
+    def _put_best(self) -> None:
+        """Make `<model>_best` what the state knows: the file may be of the other mode, or of a later time."""
+        for name, trainer in self.trainers.items():
+            state = trainer.state()
+            if any(key.startswith(BEST) for key in state.arrays):
+                trainer.use_best()
+                self._save_best(name)
+                trainer.restore(state)
+
+    def _forget_best(self) -> None:
+        """Remove what an earlier training left: nobody shall take it for the best of this one."""
+        for name in self.trainers:
+            for path in self.directory.checkpoints.glob(f"{name}_best.*"):
+                path.unlink()
 
     def _note_parameters(self, name: str = "physical") -> None:
         """Keep what the parameters are now, for the report."""

@@ -36,7 +36,7 @@ ONLY_THERE = {
     "legacy.checkpoints": {"read_tensors"},
     "legacy.data_manager": {"TorchFormat"},
     "phiml.data_manager": {"HDF5Format"},
-    "phiml.device": {"Compiled", "frozen"},
+    "phiml.device": {"Compiled", "forget_compiled", "frozen"},
     "phiml.tensors.NativeArrays": {"wrap", "native", "stack"},
     "phiml.device.Compute": {"library", "native_device", "scope", "detached", "native", "backend"},
     "legacy.device.Compute": {"torch_device", "dtype"},

@@ -177,8 +177,10 @@ def test_cells_are_bounded_themselves_and_handed_on_as_they_are(rng: np.random.G
 
 @pytest.mark.parametrize("name", ["fourier", "gaussians"])
 def test_the_pulled_back_gradient_is_that_of_central_differences(name: str, rng: np.random.Generator) -> None:
-    """Of a loss of the clipped field: clipped cells do not count."""
+    """Of a loss of the clipped field, which draws clipped cells further away: they do not count."""
     coefficients, goal = start(name, rng), rng.standard_normal(GRIDS[2].resolution)
+    raw = made(name, 2).field(coefficients["c"])
+    goal = np.where((raw < 0.2) | (raw > 0.9), raw, goal)
 
     def loss(step: float) -> float:
         moved = {n: c + step * directions[n] for n, c in coefficients.items()}
@@ -193,6 +195,30 @@ def test_the_pulled_back_gradient_is_that_of_central_differences(name: str, rng:
     assert slope == pytest.approx((loss(1e-7) - loss(-1e-7)) / 2e-7, rel=1e-5)
     inner = made(name, 2).adjoint(by_fields["c"])
     assert np.abs(inner - pulled["c"]).max() > 0.1  # some cells are clipped
+
+
+@pytest.mark.parametrize("name", ["fourier", "gaussians"])
+def test_clipped_cells_count_where_descent_leads_them_back(name: str, rng: np.random.Generator) -> None:
+    coefficients = start(name, rng)
+    raw = made(name, 2).field(coefficients["c"])
+    slopes = {"a": np.array(1.0), "c": np.where(raw > 0.9, 1.0, np.where(raw < 0.2, -1.0, 0.3))}
+    pulled = unknowns(name).pulled_back(coefficients, slopes)
+    assert np.array_equal(pulled["c"], made(name, 2).adjoint(slopes["c"]))
+    assert pulled["a"] == 1.0
+
+
+@pytest.mark.parametrize("name", ["fourier", "gaussians"])
+def test_what_is_nearest_to_a_clipped_field_is_its_projection(name: str, rng: np.random.Generator) -> None:
+    some, coefficients = unknowns(name), start(name, rng)
+    nearest = some.within(coefficients)
+    assert nearest is not None
+    assert np.array_equal(nearest["c"], made(name, 2).coefficients(some.fields(coefficients)["c"]))
+    assert nearest["a"] == coefficients["a"]
+    low = some.of({"a": np.array(0.3), "c": np.full(GRIDS[2].resolution, -0.5)})
+    bottom = some.within(low)  # back on the bound, not beyond it, so that nothing is clipped any more
+    assert bottom is not None and some.within(bottom) is None
+    assert np.array_equal(some.fields(bottom)["c"], np.full(GRIDS[2].resolution, 0.2))
+    assert unknowns("cells").within(coefficients) is None
 
 
 def test_a_basis_for_what_is_not_learned_or_is_a_number_is_refused() -> None:

@@ -33,6 +33,7 @@ HYBRID = (
     "trainer.physical.learnable_parameters=[{name: diffusion_coeff, initial_guess: 0.02}]",
 )
 GUESS = "trainer.physical.learnable_parameters.0"
+WEIGHTS = "trainer.hybrid.loss_scaling"
 SCALAR = "model.physical.parameters.diffusion_coeff={type: scalar, value: 0.1}"
 
 
@@ -387,6 +388,7 @@ def test_an_entry_that_a_list_lacks_cannot_be_overridden() -> None:
         ("general.mode=hybird", "unknown value 'hybird'. Did you mean 'hybrid'?"),
         ("general.tasks=[]", "at least 1 entry"),
         ("general.tasks=[train, tran]", "general.tasks.1: unknown value 'tran'"),
+        ("observations.space={mask: range, x: [0, 0.5, 1]}", "expected at most 2 entries, got the list"),
         ("general.experiment_name=a/b", "names a folder"),
         ("general.output_dir=5", "expected the path of a folder, got 5"),
         ("migration.mode=torch", "unknown value 'torch'. Known: hybrid, legacy, phiml."),
@@ -504,6 +506,26 @@ def test_a_required_key_is_named() -> None:
             "a window of 12 frames needs trajectories",
         ),
         ([HYBRID[1], "trainer.hybrid.augmentation.trajectory_length=4"], "4 frames hold no window of"),
+        (
+            [HYBRID[1], "trainer.hybrid.augmentation.points=129"],
+            "trainer.hybrid.augmentation.points: 129 points are more than the 128 cells of the grid",
+        ),
+        (
+            [HYBRID[1], f"{WEIGHTS}.synthetic={{real_weight: 0, interaction_weight: 0}}"],
+            "loss_scaling.synthetic: real_weight and interaction_weight are 0 in cycle 1, so the synthetic",
+        ),
+        (
+            [
+                HYBRID[1],
+                "trainer.hybrid.cycles=2",
+                f"{WEIGHTS}.physical={{real_weight: {{start: 1, end: 0}}, interaction_weight: 0}}",
+            ],
+            "loss_scaling.physical: real_weight and interaction_weight are 0 in cycle 2, so the physical",
+        ),
+        (
+            [HYBRID[1], "trainer.hybrid.interaction=false", f"{WEIGHTS}.physical.real_weight=0"],
+            "loss_scaling.physical: real_weight is 0 in cycle 1, and trainer.hybrid.interaction is off",
+        ),
         (["evaluation.num_frames=65"], "evaluation.num_frames: 65 frames are more than a trajectory has"),
         (["evaluation.horizon=64"], "evaluation.horizon: 64 steps are more than the 63 steps"),
         (
@@ -524,6 +546,24 @@ def test_plans_that_cannot_work_are_refused(overrides: list[str], reason: str) -
     text = refusal(*overrides)
     assert text.startswith("my.yaml: ")
     assert reason in text
+
+
+@pytest.mark.parametrize(
+    "overrides",
+    [
+        [HYBRID[1], "trainer.hybrid.augmentation.points=128"],
+        [HYBRID[1], f"{WEIGHTS}.physical.real_weight=0"],
+        [HYBRID[1], f"{WEIGHTS}.synthetic.interaction_weight={{start: 0, end: 1}}"],
+        [
+            HYBRID[1],
+            "trainer.hybrid.cycles=1",  # of a single cycle, a ramp has its end
+            f"{WEIGHTS}.synthetic={{real_weight: {{start: 0, end: 1}}, interaction_weight: 0}}",
+        ],
+        [f"{WEIGHTS}.synthetic={{real_weight: 0, interaction_weight: 0}}"],  # no hybrid training
+    ],
+)
+def test_weights_and_points_that_leave_something_are_taken(overrides: list[str]) -> None:
+    small(*overrides)
 
 
 def test_bases_and_learning_rates_that_can_be_are_taken() -> None:

@@ -287,11 +287,11 @@ def test_weights_are_those_of_the_cycle_and_of_real_data_alone_before() -> None:
 
 def test_a_model_that_a_cycle_made_worse_goes_back_and_the_other_one_does_not() -> None:
     world = World()
-    world.synthetic.losses = [1.0, 1.21, 1.05, 1.2]
+    world.synthetic.losses = [1.3, 1.0, 1.21, 1.05, 1.2]  # the first one after the warm-up
     history = world.cooperate(replace(PLAN, reversion=0.1), cycles=4)
     cycles = [r for r in history.records if r["kind"] == "cycle"]
     both = ["synthetic", "physical"]  # the physics loses a whole unit in every cycle
-    assert [r["reverted"] for r in cycles] == [[], both, ["physical"], both]
+    assert [r["reverted"] for r in cycles] == [["physical"], both, ["physical"], both]
     [first, second] = world.synthetic.restored
     # after cycle 2 (6 epochs) back to cycle 1 (4), after cycle 4 (10) to cycle 3 (8); what was best stays
     for state, accepted, now in ((first, 4.0, 6), (second, 8.0, 10)):
@@ -299,16 +299,39 @@ def test_a_model_that_a_cycle_made_worse_goes_back_and_the_other_one_does_not() 
         assert (state.arrays["best.w"], state.facts) == (now, {"epoch": now})
 
 
+def test_the_first_cycle_is_undone_too() -> None:
+    world = World()
+    world.synthetic.losses, world.physical.losses = [1.0, 1.2], [1.0, 1.1]
+    history = world.cooperate(replace(PLAN, reversion=0.15), cycles=1)
+    assert history.records[-1]["reverted"] == ["synthetic"]
+    [state] = world.synthetic.restored
+    assert state.arrays["weights.w"] == 2.0  # as the warm-up left it
+    assert not world.physical.restored
+
+
+def test_what_an_interrupted_first_cycle_found_is_not_judged_again() -> None:
+    world = World()
+    world.synthetic.losses, world.physical.losses = [1.0, 1.2], [1.0, 1.1]
+    world.cooperate(replace(PLAN, reversion=0.15), cycles=1)
+    again = World()
+    again.memory.restore(Memory(1, None, dict(world.memory.accepted)).state())
+    again.synthetic.epochs_done, again.synthetic.generated_seen, again.physical.epochs_done = 4, 9, 1
+    again.synthetic.losses, again.physical.losses = [1.2], [1.0]
+    [*_, cycle] = again.cooperate(replace(PLAN, reversion=0.15), cycles=1).records
+    assert cycle["reverted"] == ["synthetic"]
+    assert again.synthetic.restored[0].arrays["weights.w"] == 2.0
+
+
 def test_a_loss_that_is_not_finite_is_never_accepted() -> None:
     world = World()
-    world.physical.losses, world.synthetic.losses = [1.0, nan, 0.9], [1.0, 1.0, 1.0]
+    world.physical.losses, world.synthetic.losses = [1.0, 1.0, nan, 0.9], [1.0, 1.0, 1.0, 1.0]
     history = world.cooperate(replace(PLAN, reversion=1.0), cycles=3)
     assert [r["reverted"] for r in history.records if r["kind"] == "cycle"] == [[], ["physical"], []]
 
 
 def test_a_memory_that_was_kept_reverts_to_the_same_state() -> None:
     world = World()
-    world.synthetic.losses, world.physical.losses = [1.0], [1.0]
+    world.synthetic.losses, world.physical.losses = [1.5, 1.0], [1.5, 1.0]
     world.cooperate(replace(PLAN, reversion=0.0), cycles=1)
     again = World()
     again.memory.restore(world.memory.state())

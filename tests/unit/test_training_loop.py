@@ -576,6 +576,39 @@ def test_there_is_no_scale_without_two_magnitudes(losses: tuple[float, float]) -
     ] == 1.0  # fmt: skip
 
 
+class Counted(Told):
+    """A learner whose losses of updates are told beforehand, one per epoch."""
+
+    def update(self, batch: Batch, weights: LossWeights | None = None) -> float:
+        """The same for all updates of an epoch."""
+        return self.losses[self.epoch]
+
+    def set_learning_rate(self, learning_rate: float) -> None:
+        """The number of the epoch, from the schedule."""
+        self.epoch = int(learning_rate)
+
+
+def test_the_best_training_loss_begins_anew_where_it_is_of_something_else() -> None:
+    def loop() -> EpochLoop:
+        return EpochLoop(Counted(losses=[1.0, 0.5, 3.0, 4.0, 2.0, 9.0, 8.0]), float, 4, seed=0)
+
+    plain, heavy = LossWeights(), LossWeights(1.0, 9.0)
+    phases = [(REAL, 2, plain), (TAUGHT, 2, plain), (TAUGHT, 1, None), (TAUGHT, 2, heavy)]
+    whole = loop()
+    best = [r["best"] for data, n, w in phases for r in whole.fit(data, None, n, w).records]
+    assert best == [True, True, True, False, True, True, True]
+    assert whole.best_loss == 8.0
+    half, rest = loop(), loop()
+    for data, n, w in phases[:1]:
+        half.fit(data, None, n, w)
+    rest.restore(half.state())
+    assert [r["best"] for data, n, w in phases[1:] for r in rest.fit(data, None, n, w).records] == best[2:]
+    judged = EpochLoop(Counted(losses=[1.0] * 9), float, 4, seed=0)  # by one loss, where there is validation
+    judged.learner.loss = lambda batch: 1.0 + judged.epoch  # type: ignore[method-assign]
+    records = [r for data in (REAL, TAUGHT) for r in judged.fit(data, VALIDATION, 1).records]
+    assert [r["best"] for r in records] == [True, False]
+
+
 def test_gradient_norms_are_reported_where_gradients_are_clipped() -> None:
     (record,) = epoch_loop(Walker(clipped=True)).fit(REAL, None, 1).records
     assert record["gradient_norm"] == 2.0  # of 1, 2 and 3
@@ -595,6 +628,14 @@ def test_generated_windows_seen_are_those_of_the_last_whole_epoch() -> None:
     assert (again.epoch, again.generated_seen) == (2, 5)
     again.fit(REAL, None, 1)
     assert again.generated_seen == 0
+
+
+def test_generated_windows_that_weigh_nothing_are_not_seen() -> None:
+    loop = epoch_loop(Walker())
+    (record,) = loop.fit(TAUGHT, None, 1, LossWeights(1.0, 0.0)).records
+    assert (record["generated_windows"], loop.generated_seen) == (0, 0)
+    (record,) = loop.fit(TAUGHT, None, 1, LossWeights(0.0, 1.0)).records
+    assert (record["generated_windows"], loop.generated_seen) == (5, 5)
 
 
 class Masked(FakeDataset):
@@ -994,8 +1035,10 @@ def test_nothing_observed_is_said() -> None:
 class Peak(Well):
     """A well whose bottom is a peak in the middle cell."""
 
+    bottom = np.array([0.2, 0.8, 0.2])
+
     def loss_and_gradients(self, batch: Batch, values: Any) -> tuple[float, dict[str, NDArray[np.float64]]]:
-        error = values["c"] - np.array([0.2, 0.8, 0.2])
+        error = values["c"] - self.bottom
         return float(np.mean(error**2)), {"c": 2.0 * error / 3.0}
 
 
@@ -1027,6 +1070,18 @@ def test_a_fit_in_a_basis_finds_the_field_within_bounds(bases: Any, method: Any)
     assert np.abs(well.c - [0.25, 0.7, 0.25]).max() < 1e-6
     assert record["initial_loss"] == pytest.approx(np.mean(np.array([0.2, 0.4, 0.2]) ** 2))
     assert np.array_equal(np.clip(bases["c"].field(loop.coefficients["c"]), 0.25, 0.7), well.c)
+
+
+@pytest.mark.parametrize("method", ["L-BFGS-B", "adam"])
+@pytest.mark.parametrize("bases", [WAVES, BUMPS], ids=["fourier", "gaussians"])
+def test_a_field_that_a_step_drove_out_of_its_bounds_comes_back(bases: Any, method: Any) -> None:
+    """The first step leads to where all cells are clipped, the loss is lower, and flat around."""
+    low = Peak(c=np.full(3, 0.9))
+    low.bottom = np.array([0.02, 0.05, 0.02])
+    loop = fit_loop(low, bounds=(0.0, 20.0), bases=bases)
+    loop.solve = Solve(1e-12, 0.0, 2000, method, 0.05)
+    loop.fit(REAL, None, 1)
+    assert np.abs(low.c - low.bottom).max() < 1e-5
 
 
 @pytest.mark.parametrize("bases", [None, WAVES, BUMPS], ids=["cells", "fourier", "gaussians"])
@@ -1213,6 +1268,24 @@ def test_parameters_whose_validation_loss_is_not_finite_are_not_kept() -> None:
     (record,) = loop.fit(REAL, VALIDATION, 1).records
     assert (record["status"], record["attempts"], record["failures"]) == ("stopped", 3, 0)
     assert 0.3 < well.c.max() < 0.3005
+
+
+def test_the_best_fit_begins_anew_where_its_loss_is_of_something_else() -> None:
+    well = Well()
+    loop = fit_loop(well)
+    (alone,) = loop.fit(REAL, None, 1).records
+    states = [loop.state()]
+    found = []
+    for weights in (LossWeights(), LossWeights(), LossWeights(1.0, 0.5)):
+        (record,) = loop.fit(TAUGHT, None, 1, weights).records
+        found.append((record["best"], record["train_loss"] > alone["train_loss"]))
+        states.append(loop.state())
+    assert found == [(True, True), (False, True), (True, True)]  # a second solve of the same finds no less
+    assert np.array_equal(loop.best_values["c"], well.c)
+    again = fit_loop(Well())
+    again.restore(states[0])
+    (record,) = again.fit(TAUGHT, None, 1, LossWeights()).records
+    assert record["best"]
 
 
 def test_generated_windows_seen_are_remembered() -> None:
