@@ -187,7 +187,7 @@ class Terminal:
             self._tasks[work] = self.bars.add_task(label, total=total, text="", pace=Pace(done))
         task = self.bars.tasks[self._tasks[work]]
         if done < task.fields["pace"].done:  # the next phase, epoch or solve begins
-            self.bars.reset(task.id, total=total, pace=Pace(done))
+            self.bars.reset(task.id, total=total, text=text, pace=Pace(done))  # replaces all fields
         task.fields["pace"].reach(done)
         self.bars.update(task.id, completed=done, total=total)
         if text:

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import base64
-from collections.abc import Iterator
+import re
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -21,6 +22,11 @@ from hyco.report.spectra import draw_spectra
 from hyco.report.summary import Summary
 from hyco.report.training_curves import draw_training
 from hyco.report.whole import draw_slices, draw_space_time
+
+_OURS = re.compile(
+    r"(observations|error_over_time|error_by_frequency|spectra|loss_curves)\.png"
+    r"|(frames|space_time|slices)_\d+\.png|sim_\d+\.gif|parameters_.+\.(png|gif)"
+)
 
 
 @dataclass(frozen=True)
@@ -70,6 +76,14 @@ def draw_animations(evaluation: Evaluation, folder: Path, *, fps: int) -> Iterat
             name = parameter.name.replace("_", " ")
             caption = f"{name}, as it was recovered in the course of the training{plane_note(evaluation)}."
             yield Picture(path, caption, f"Animation of the recovered {name} after each solve")
+
+
+def remove_others(pictures: Sequence[Picture], folder: Path) -> None:
+    """Remove the pictures of earlier reports that are not among these, and no other files."""
+    drawn = {picture.path.name for picture in pictures}
+    for path in folder.glob("*"):
+        if _OURS.fullmatch(path.name) and path.name not in drawn:
+            path.unlink()
 
 
 def _observations(evaluation: Evaluation, folder: Path, dpi: int) -> Picture:

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from hyco.report.evaluation import MODELS, Evaluation
-from hyco.report.gallery import draw_animations, draw_figures
+from hyco.report.gallery import draw_animations, draw_figures, remove_others
 from hyco.report.parameters_file import NAME, write_parameters
 from hyco.report.summary import Summary, number, summarise
 from hyco.report.tables import tables
@@ -36,6 +36,8 @@ def write_report(
 ) -> Path:
     """Write metrics.json, parameters.npz, figures, animations and report.html; returns the page's path.
 
+    Pictures of an earlier report that this one does not have are removed.
+
     Args:
         fps: frames per second of the animations; dpi: resolution of the figures.
         horizon: the number of steps for which the headline is given.
@@ -49,12 +51,18 @@ def write_report(
     write_json(directory / "metrics.json", summary)
     if evaluation.parameters:
         write_parameters(directory / NAME, evaluation.parameters)
+    else:
+        (directory / NAME).unlink(missing_ok=True)  # of an earlier training
+    figures = list(draw_figures(evaluation, summary, directory / "figures", dpi=dpi))
+    animations = list(draw_animations(evaluation, directory / "animations", fps=fps))
+    remove_others(figures, directory / "figures")
+    remove_others(animations, directory / "animations")
     text = render(
         "template.html",
         evaluation=evaluation,
         headlines=headlines(summary),
-        figures=list(draw_figures(evaluation, summary, directory / "figures", dpi=dpi)),
-        animations=list(draw_animations(evaluation, directory / "animations", fps=fps)),
+        figures=figures,
+        animations=animations,
         tables=tables(evaluation, summary, extra),
         config_yaml=extra.get("config_yaml", ""),
     )

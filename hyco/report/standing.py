@@ -84,7 +84,9 @@ class Progress:
             trained &= bool(cycles) and cycles[-1]["cycle"] >= planned
         tasks = glance.setting("general.tasks")
         tasks = tasks if isinstance(tasks, list) else ["train"]
-        complete = ("train" not in tasks or trained) and ("evaluate" not in tasks or bool(glance.metrics))
+        asked = glance.environment.get("tasks")  # of the latest command, which may be `hyco train` alone
+        asked = asked if isinstance(asked, list) else tasks
+        complete = ("train" not in tasks or trained) and ("evaluate" not in asked or bool(glance.metrics))
         state = "running" if glance.holder else "done" if complete else "stopped"
         return cls(glance, models, cycles, state, _phase(glance, trained), _left(glance, models, cycles))
 

@@ -83,13 +83,20 @@ def read_generation(path: Path) -> Generation:
     A file may have been replaced by what it was converted to, which has the same stem and another ending.
     Raises CheckpointError that says what is damaged.
     """
+    try:
+        return _read(path)
+    except OSError as error:
+        raise CheckpointError(f"{error.filename or path}: cannot be read ({error.strerror})") from error
+
+
+def _read(path: Path) -> Generation:
     facts = _read_facts(path)
     for name, digest in facts.get("files", {}).items():
         file = path / name
         if file.is_file():
             if _digest(file) != digest:
                 raise CheckpointError(f"{file}: damaged, it is not what was written")
-        elif not [p for p in path.glob(f"{file.stem}.*") if p.name != FACTS]:
+        elif not [p for p in path.glob(f"{file.stem}.*") if p.name != FACTS and p.is_file()]:
             raise CheckpointError(f"{file}: missing")
     return Generation(path, facts)
 

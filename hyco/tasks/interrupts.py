@@ -65,10 +65,15 @@ class Stops:
         """Take note of how long a state took to be saved."""
         self._longest_save = max(self._longest_save, seconds)
 
+    def listen(self) -> None:
+        """Count the time from one call to the next from now on."""
+        self._heard, self._longest_wait = time.monotonic(), 0.0
+
     @contextmanager
     def patiently(self) -> Iterator[None]:
         """Inside, a stop waits for `check`."""
-        self._patient, self._heard, self._longest_wait = True, time.monotonic(), 0.0
+        self.listen()
+        self._patient = True
         try:
             yield
         finally:

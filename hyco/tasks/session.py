@@ -120,6 +120,7 @@ def _run(
             shadowing(config, directory.path, renewed, shown) as (shadow, begin),
         ):
             training = Training(config, directory, shown, shadow, stops, tracker)
+            stops.listen()
             try:
                 if "generate" in chosen:
                     begin("generate")
@@ -180,6 +181,5 @@ def _stopped(
     kind, why = (Interrupted, "interrupted") if by_hand else (Stopped, f"stopped by {stops.asked}")
     if training is not None and training.saved is not None:
         return kind(f"{why}; the state is saved in {training.saved}", resumable=True)
-    return kind(
-        f"{why}; what was finished stays in {config.data.data_dir}, {config.output_dir}", resumable=resumable
-    )
+    where = f"{config.data.data_dir}, {config.output_dir}"
+    return kind(f"{why}; what was finished stays in {where}", resumable=resumable)

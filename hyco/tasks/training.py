@@ -261,6 +261,18 @@ class Training:
     def _total(self, name: str) -> int:
         return self._turns() * self._per_turn(name)
 
+    def _following(self, record: Record) -> str | None:
+        """The model that learns after this record, where that is another one or a new round."""
+        if self.config.general.mode != "hybrid":
+            return None
+        if record.get("model") == "synthetic":
+            over = self.trainers["synthetic"].epochs_done % self._per_turn("synthetic") == 0
+            return "physical" if over else None
+        last = record["kind"] == "epoch" and record["epoch"] % self._per_turn("physical") == 0
+        over = record["kind"] == "cycle" or (last and record["phase"] == "warmup")
+        more = self.trainers["synthetic"].epochs_done < self._total("synthetic")
+        return "synthetic" if over and more else None
+
     def _show(self, record: Record | None = None) -> None:
         """Tell how far the work is: all of it at the start, later what a record is about."""
         text = "" if record is None else losses(record)
@@ -278,3 +290,6 @@ class Training:
             self.progress.update(NAMES[name], (epochs - 1) % per + 1 if epochs else 0, per, text)
         if record is not None:
             self.progress.record(record)
+            following = self._following(record)
+            if following is not None:  # its bar shall not show the round before meanwhile
+                self.progress.update(NAMES[following], 0, self._per_turn(following))

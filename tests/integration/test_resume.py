@@ -296,10 +296,60 @@ def test_a_time_limit_stops_in_time(small: Project, hyco_here: Here) -> None:
         f"stopped by the time limit of 6s; the state is saved in cut/checkpoints/{newest.name}. " in done.err
     )
     facts = json.loads((newest / "run.json").read_text())
-    assert (facts["reason"], facts["records"]) == ("the time limit of 6s", len(small.history("cut")))
+    assert facts["records"] == len(small.history("cut"))
+    assert facts["reason"] in ("the time limit of 6s", "epoch")  # which was saved at that moment anyway
     refused = hyco_here("train", "tiny.yaml", *long, "--time-limit", "6 s")
     assert refused.status == 2
     assert "--time-limit: expected a duration such as 23h50m" in refused.error
+
+
+class Begun(Silent):
+    """Does something as soon as a run begins, the first one or a later one."""
+
+    def __init__(self, number: int, action: Callable[[], None]) -> None:
+        self.number, self.action = number, action
+
+    def update(self, work: str, done: int, total: int, text: str = "") -> None:
+        if work == "runs":
+            self.number -= 1
+            if self.number == 0:
+                self.action()
+
+    def begin(self, rows: Any) -> None:
+        if self.number == 0:
+            self.action()
+
+
+def test_a_stop_is_heard_before_the_first_task(small: Project) -> None:
+    with pytest.raises(Stopped, match=r"stopped by SIGUSR1; what was finished stays in") as stopped:
+        train(small, "general.output_dir=cut", progress=Begun(0, asks("SIGUSR1")))
+    assert (stopped.value.exit_status, stopped.value.resumable) == (75, False)
+
+
+def test_a_stop_between_two_runs_tells_to_resume(small: Project) -> None:
+    """What the first one has done need not be done again."""
+    several = ["general.output_dir=cut", "general.mode=all"]
+    with pytest.raises(Stopped, match=r"stopped by SIGTERM") as stopped:
+        train(small, *several, progress=Begun(1, asks("SIGTERM")))
+    assert stopped.value.resumable
+    assert sorted(p.name for p in (small.folder / "cut").iterdir() if p.is_dir()) == ["physical"]
+    before = small.newest("cut/physical").stat().st_mtime_ns
+    train(small, *several, resume=True)
+    assert small.newest("cut/physical").stat().st_mtime_ns == before
+    assert small.newest("cut/hybrid").is_dir()
+
+
+def test_several_runs_hold_the_folder_of_all(small: Project, hyco_here: Here) -> None:
+    """A second command would do the first of them anew while this one is at a later one."""
+    seen: list[Outcome] = []
+    command = ["general.output_dir=cut", "general.mode=all"]
+
+    def second() -> None:
+        seen.append(small.hyco("train", "tiny.yaml", *command))
+
+    train(small, *command, progress=Begun(1, second))
+    assert seen[0].status == 2
+    assert f"cut: in use by process {os.getpid()} on " in seen[0].error
 
 
 @pytest.mark.parametrize("how", ["SIGTERM", "limit"])
@@ -361,6 +411,9 @@ def test_a_training_that_begins_anew_leaves_nothing_of_another_to_resume(small: 
     kept = [p.name for p in (small.folder / "cut/checkpoints").glob("last-*")]
     assert len(kept) == 1 and kept[0] > max(n for n in before if n.startswith("last-"))
     assert small.history("cut") == []
+    assert not list(
+        (small.folder / "cut/checkpoints").glob("*_best.*")
+    )  # which would be evaluated as its own
     train(small, "general.output_dir=cut", resume=True)
     assert_same(small, "whole", "cut")
 
@@ -395,6 +448,7 @@ DAMAGE: dict[str, Callable[[Path], Any]] = {
     "missing": lambda p: (p / "physical.pth").unlink(),
     "hybrid missing": lambda p: (p / "hybrid.safetensors").unlink(),
     "facts": lambda p: (p / "run.json").write_text("{}"),
+    "facts missing": lambda p: (p / "run.json").unlink(),
 }
 
 
@@ -420,6 +474,29 @@ def test_the_newest_state_that_is_whole_is_used_and_named(small: Project, hyco_h
     assert f"cut/checkpoints/{newest.name}/" in warning
     assert warning.endswith(f"; going on from cut/checkpoints/{before.name} instead")
     assert seen == [True]  # nothing was written over it
+    assert_same(small, "whole", "cut")
+
+
+def test_the_best_models_are_those_of_the_state(small: Project) -> None:
+    """Whatever files are there: none, as after a change of the mode, or those of what is done again."""
+    newest = stopped(small)
+    best = sorted(newest.parent.glob("*_best.*"))
+    assert len(best) == 2
+    best[0].unlink()
+    best[1].write_bytes((small.folder / "whole/checkpoints" / best[1].name).read_bytes())
+    before = [p.read_bytes() for p in sorted((small.folder / "whole/checkpoints").glob("*_best.*"))]
+
+    def stop(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    with pytest.raises(Interrupted):
+        train(small, "general.output_dir=cut", resume=True, progress=At("rounds", 1, stop))
+    facts = [json.loads(line) for line in (small.folder / "cut/history.jsonl").read_text().splitlines()]
+    last = {r["model"]: r["epoch"] for r in facts if r.get("best")}
+    assert last.keys() == {"synthetic", "physical"}
+    assert [p.is_file() for p in best] == [True, True]
+    assert best[1].read_bytes() != before[1]
+    train(small, "general.output_dir=cut", resume=True)
     assert_same(small, "whole", "cut")
 
 
@@ -540,7 +617,7 @@ def test_a_folder_of_converted_files_is_a_start_where_there_is_no_history(
     assert epochs == [5, 6]
     (newest / "run.json").unlink()  # but beside a history, it is a state that lost what it says of itself
     refused = resumed(hyco_here)
-    assert f"{newest.name}: it belongs to a history of 0 records, and cut/history.jsonl has 5" in refused.err
+    assert f"{newest.name}/run.json: missing; going on from " in refused.err
 
 
 def test_two_runs_in_one_folder(small: Project, hyco_here: Here) -> None:

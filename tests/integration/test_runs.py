@@ -3,10 +3,17 @@
 from __future__ import annotations
 
 import json
+import os
+import re
+import subprocess
+import sys
+import threading
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pytest
 
 from tests.integration.conftest import SOURCES, Outcome, Project
 
@@ -152,3 +159,40 @@ def test_phiml_data_in_numpy_need_no_torch(project: Project) -> None:
     done = project.python("-c", script)
     windows, bits, torch = done.out.split()
     assert (windows, bits, torch) == ("12", "64", "False")
+
+
+@pytest.mark.skipif(not hasattr(os, "openpty"), reason="no pseudo terminals here")
+def test_bars_on_a_terminal_go_through_all_phases(project: Project) -> None:
+    """Nested, one line each, until the end; several epochs and solves, so that every bar begins anew."""
+    ours, theirs = os.openpty()
+    shown = bytearray()
+
+    def read() -> None:
+        with suppress(OSError):  # the other end is closed
+            while data := os.read(ours, 4096):
+                shown.extend(data)
+
+    more = ["general.tasks=[generate, train]", "trainer.synthetic.epochs=3", "trainer.physical.epochs=2"]
+    running = subprocess.Popen(
+        [sys.executable, "-m", "hyco", "run", "tiny.yaml", *more],
+        cwd=project.folder,
+        env={**os.environ, "PYTHONPATH": str(SOURCES), "COLUMNS": "60", "LINES": "40", "TERM": "xterm"},
+        stdout=theirs,
+        stderr=theirs,
+    )
+    os.close(theirs)
+    reader = threading.Thread(target=read)
+    reader.start()
+    assert running.wait(120) == 0, bytes(shown)
+    reader.join(60)
+    os.close(ours)
+    text = re.sub(r"\x1b\[[0-9;?]*[A-Za-z]", "", shown.decode())
+    last = [line.split("━")[0].rstrip() for line in text.splitlines() if "━" in line][-6:]
+    assert last == [
+        "simulations",
+        "rounds",
+        "└ surrogate epochs",
+        "└ physical solves",
+        "  └ batches",
+        "  └ iterations",
+    ]

@@ -204,6 +204,15 @@ def test_scores_of_an_earlier_training_are_not_shown(hyco_here: Here, tmp_path: 
     assert "nRMSE" not in shown and "stopped: trained" in shown
 
 
+def test_a_training_that_was_to_be_no_more_is_done(hyco_here: Here, tmp_path: Path) -> None:
+    """`hyco train` of a configuration whose tasks are all three."""
+    run = make_run(tmp_path / "run", ALL)
+    (run / "environment.json").write_text(json.dumps({"tasks": ["train"], "modes": MODES}))
+    assert "done: trained" in hyco_here("watch", str(run), "--once").out
+    (run / "history.jsonl").write_text(text_of(WARM_UP))
+    assert "stopped: warm-up" in hyco_here("watch", str(run), "--once").out
+
+
 def test_troubles_are_counted(hyco_here: Here, tmp_path: Path) -> None:
     bad = [*WARM_UP, epoch(3), solve(2, status="diverged"), {**cycle(1), "reverted": ["physical"]}]
     shown = hyco_here("watch", str(make_run(tmp_path / "run", bad)), "--once").out

@@ -10,6 +10,7 @@ import subprocess
 import sys
 from math import inf
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -132,6 +133,10 @@ def test_a_folder_that_cannot_be_made_is_a_storage_error(tmp_path: Path) -> None
 DAMAGE = {
     "cut": (lambda p: (p / "synthetic.pth").write_text("surr"), "synthetic.pth: damaged"),
     "missing": (lambda p: (p / "physical.phiml").unlink(), "physical.phiml: missing"),
+    "a folder": (
+        lambda p: ((p / "synthetic.pth").unlink(), (p / "synthetic.pth").mkdir()),
+        "synthetic.pth: missing",
+    ),
     "no json": (lambda p: (p / "run.json").write_text("{"), "run.json: not readable"),
     "other json": (lambda p: (p / "run.json").write_text("[1]"), "run.json: not readable"),
     "other format": (lambda p: (p / "run.json").write_text('{"format": "2"}'), "run.json: not readable"),
@@ -144,6 +149,19 @@ def test_damage_is_named(tmp_path: Path, how: str) -> None:
     spoil, expected = DAMAGE[how]
     spoil(path)
     with pytest.raises(CheckpointError, match=expected):
+        read_generation(path)
+
+
+def test_what_cannot_be_read_is_damaged(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path, whole = save(tmp_path), Path.open
+
+    def fail(self: Path, *given: Any, **options: Any) -> Any:
+        if self.name == "physical.phiml":
+            raise OSError(errno.EIO, os.strerror(errno.EIO), str(self))
+        return whole(self, *given, **options)
+
+    monkeypatch.setattr(Path, "open", fail)
+    with pytest.raises(CheckpointError, match=r"physical.phiml: cannot be read \(Input/output error\)"):
         read_generation(path)
 
 
@@ -173,6 +191,7 @@ def test_what_cannot_be_removed_stays(
 KILLED = """
 import os, signal, sys
 from pathlib import Path
+from typing import Any
 from hyco.storage.atomic import write_text
 from hyco.storage.generations import Generations
 
@@ -266,6 +285,7 @@ def test_whichever_comes_first() -> None:
 HOLDING = """
 import sys, time
 from pathlib import Path
+from typing import Any
 from hyco.storage.locking import locked
 with locked(*map(Path, sys.argv[1:])):
     print("held", flush=True)

@@ -356,6 +356,22 @@ def test_a_diverged_model_is_reported(tmp_path: Path, rank: int, value: float) -
 
 
 @pytest.mark.filterwarnings("error")
+def test_what_another_report_drew_is_removed(tmp_path: Path) -> None:
+    write_report(evaluation(1, models=BOTH), tmp_path, fps=10, dpi=40, horizon=2)
+    (tmp_path / "figures/mine.png").write_bytes(b"mine")
+    given = replace(evaluation(3, models=("synthetic",), sims=(8,)), parameters=())
+    text = write_report(given, tmp_path, fps=10, dpi=40, horizon=2).read_text()
+    names = {p.name for p in (*(tmp_path / "figures").iterdir(), *(tmp_path / "animations").iterdir())}
+    assert {n for n in names if n.startswith(("frames", "sim", "slices", "space", "parameters"))} == {
+        "frames_8.png",
+        "slices_8.png",
+        "sim_8.gif",
+    }
+    assert {"mine.png", "spectra.png"} <= names
+    assert not (tmp_path / "parameters.npz").exists()
+    assert text.count("<img") == len(names) - 1
+
+
 def test_odd_results_are_drawn(tmp_path: Path) -> None:
     given = evaluation(2, frames=2)
     still = replace(given.simulations[0], truth=np.zeros_like(given.simulations[0].truth))
