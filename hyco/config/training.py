@@ -143,10 +143,15 @@ class HybridTraining(Section):
 
 
 class Trainer(Section):
-    """What all trainings share, and one block for each kind."""
+    """What all trainings share, and one block for each kind.
+
+    `kernels`: how phiml mode makes the steps of the equation: by `fused` kernels, by operations of `phiflow`,
+    or (auto) by fused ones where there are any: for burgers, heat and advection, on the CPU.
+    """
 
     device: Annotated[str, AfterValidator(_device)] = "auto"
     precision: Literal["float32", "float64"] = "float32"
+    kernels: Literal["auto", "fused", "phiflow"] = "auto"
     batch_size: Count = 16
     rollout_steps: Annotated[int, Field(ge=2)]
     train_sim: Simulations

@@ -147,12 +147,16 @@ class Factory:
     def physical_model(self, parameters: dict[str, Any] | None = None) -> PhysicalModel:
         """The equation, with its true parameters unless others are given."""
         settings = self.config.model.physical
-        model: PhysicalModel = resolve(Component.PHYSICAL_MODEL, settings.name)(
+        cls = resolve(Component.PHYSICAL_MODEL, settings.name)
+        # plain PyTorch has no kernels to choose from
+        kernels = {"kernels": self.config.trainer.kernels} if cls.mode == "phiml" else {}
+        model: PhysicalModel = cls(
             self.config.grid,
             settings.dt,
             parameters or self.config.true_parameters(),
             boundaries=settings.boundaries,
             substeps=settings.substeps,
+            **kernels,
             **self._compute(),
         )
         return self._watched(model)

@@ -89,6 +89,12 @@ MODELS: Rows = {
     "loss": _row("one mean in another order", (6e-16, 6e-15), (3e-7, 3e-6)),
     "parameter gradient": _row("two ways of automatic differentiation", (4e-15, 4e-14), (2e-6, 2e-5)),
     "state gradient": _row("two ways of automatic differentiation", (4e-15, 4e-14), (2e-6, 2e-5)),
+    "fused steps": _row("the same operations in the same order", (0, 1e-13), (0, 1e-6)),
+    "fused gradient": _row(
+        "adjoints by hand, which add in another order, also where a field is alternately equal",
+        (4e-14, 4e-13),
+        (5e-6, 5e-5),
+    ),
     "central differences": _row("rounding of a loss, divided by a step of 1e-4", (5e-10, 5e-9)),
     "central differences at a kink": _row(
         "the curvatures left and right of a tie differ, in proportion to the step", (2e-6, 2e-5)

@@ -25,6 +25,8 @@ def parametrised(some: Sequence[Case]) -> pytest.MarkDecorator:
 
 cases = parametrised(CASES)
 WINDOW = 3
+# the operations of PhiFlow and PhiML, which fused kernels (test_kernels.py) otherwise stand for
+PHIFLOW: dict[str, dict[str, str]] = {"legacy": {}, "phiml": {"kernels": "phiflow"}}
 
 
 def frames(case: Case, batch: int = 2) -> NDArray[np.float64]:
@@ -41,8 +43,8 @@ def arguments(case: Case, batch: int = 2) -> tuple[Any, ...]:
 @cases
 def test_step(case: Case, precision: str, device: str) -> None:
     snapshots = []
-    for side in SIDES:
-        model = case.model(side, precision, device)
+    for side, choice in PHIFLOW.items():
+        model = case.model(side, precision, device, **choice)
         state = model.arrays.state(case.states(2))
         snapshots.append(taken(model.step(state), model.arrays, model.layout))
     assert snapshots[0].names["field"] == case.layout.components
@@ -54,8 +56,8 @@ def test_long_rollouts(case: Case, precision: str, device: str) -> None:
     damped = any(p.diffusive for p in case.facts.parameters)
     steps, quantity = (50, "rollout of 50 steps") if damped else (20, "rollout of 20 steps without diffusion")
     snapshots = []
-    for side in SIDES:
-        model = case.model(side, precision, device)
+    for side, choice in PHIFLOW.items():
+        model = case.model(side, precision, device, **choice)
         rollout = model.rollout(model.arrays.state(case.states(2)), steps)
         snapshots.append(taken(rollout, model.arrays, model.layout))
     assert snapshots[0].values.shape[2] == steps + 1
@@ -191,7 +193,7 @@ def objective_of(model: Any, targets: NDArray[Any]) -> Compiled:
 def gradients_of_calls(case: Case, calls: int) -> list[NDArray[np.float64]]:
     """The gradient at a uniform coefficient, from one compiled function called again and again."""
     initial, targets, _ = arguments(case)
-    model = case.model("phiml")
+    model = case.model("phiml", kernels="phiflow")
     arrays, objective = model.arrays, objective_of(model, targets)
     native = {name: arrays.parameter(v) for name, v in uniform(case).items()}
     results = [objective(native, arrays.state(initial), arrays.trajectory(targets)) for _ in range(calls)]
@@ -229,7 +231,7 @@ def test_phimls_minimum_would_do_too(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @cases
 def test_steps_and_rollouts_are_compiled_once_per_shape(case: Case) -> None:
-    model = case.model("phiml")
+    model = case.model("phiml", kernels="phiflow")
     arrays = model.arrays
     state = arrays.state(case.states(2))
     for _ in range(3):
@@ -257,7 +259,7 @@ def batch_of(model: Any, case: Case, size: int) -> Batch:
 @pytest.mark.parametrize("name", ["burgers-1d-field-periodic", "burgers-2d-scalar-zero"])
 def test_the_objective_of_a_fit_is_compiled_once_per_shape(name: str) -> None:
     case = BY_NAME[name]
-    model = case.model("phiml")
+    model = case.model("phiml", kernels="phiflow")
     trainer = implementation("phiml", "physical_trainer")(
         model, bounds={"diffusion_coeff": (0.0, case.limit)}
     )

@@ -253,6 +253,14 @@ def saved(config: Config) -> list[str]:
     return sorted(p.name for p in config.checkpoint_dir.iterdir() if p.is_dir())
 
 
+def stepped(config: Config) -> list[int]:
+    """How many functions PhiML compiles for a step of the equation."""
+    with mode_from(config):
+        model = Factory(config).physical_model()
+    model.rollout(model.initial_state(1, rng=np.random.default_rng(0)), 2)
+    return [model.compiled_step.traces]
+
+
 def what_came(config: Config) -> str:
     """What the training did, or why it did not."""
     try:
@@ -456,6 +464,7 @@ PROBES: dict[str, Probe] = {
     "observations.synthetic": Probe("observations.synthetic={noise: {level: 0.1}}", SHORT),
     "trainer.device": Probe("trainer.device=cuda:99", ("trainer.device=cpu",), what_came),
     "trainer.precision": Probe("trainer.precision=float32", look=learned),
+    "trainer.kernels": Probe("trainer.kernels=phiflow", ("migration.mode=phiml",), stepped),
     "trainer.batch_size": Probe("trainer.batch_size=2", SHORT),
     "trainer.rollout_steps": Probe("trainer.rollout_steps=2", SHORT),
     "trainer.train_sim": Probe("trainer.train_sim=[2]", ("data.num_simulations=3", *SHORT)),

@@ -4,13 +4,15 @@ from __future__ import annotations
 
 from abc import abstractmethod
 from collections.abc import Mapping
+from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
 from phiml.math import Tensor
 
+from hyco.errors import ConfigError
 from hyco.interfaces import PhysicalModel
 from hyco.learning.checkpoints import check_entries
 from hyco.learning.descriptions import check_equation, describe_equation
@@ -32,8 +34,13 @@ class GridModel(PhysicalModel):
         boundaries: field -> boundary, where it differs from the equation's default.
         substeps: explicit diffusion substeps per time step.
         device, precision: see `hyco.phiml.device.Compute`.
+        kernels: what steps are made by: `fused` kernels (`hyco.kernels`), `phiflow` with PhiML's operations,
+            or `auto`: fused ones where there are any, which is for some equations, on the CPU.
 
-    Raises ConfigError when a parameter is missing, unknown, misshapen, or outside its bounds.
+    Attributes: fused (whether steps are made by fused kernels).
+
+    Raises ConfigError when a parameter is missing, unknown, misshapen, or outside its bounds, and when there
+    are no fused kernels but they are asked for.
     """
 
     mode = "phiml"
@@ -50,6 +57,7 @@ class GridModel(PhysicalModel):
         substeps: int = 5,
         device: str = "auto",
         precision: str = "float32",
+        kernels: Literal["auto", "fused", "phiflow"] = "auto",
     ) -> None:
         self.equation = EQUATIONS[self.name]
         self.grid = grid
@@ -63,6 +71,7 @@ class GridModel(PhysicalModel):
         check_parameters(self.equation, grid, dt, substeps, parameters)
         self._parameters = {name: self.arrays.parameter(v) for name, v in parameters.items()}
         self.compiled_step = Compiled(self.advance, self.arrays.compute)
+        self.fused = kernels != "phiflow" and self._has_kernels(kernels == "fused")
 
     @abstractmethod
     def advance(self, state: Tensor, parameters: Mapping[str, Tensor]) -> Tensor:
@@ -86,9 +95,14 @@ class GridModel(PhysicalModel):
 
     def step(self, state: Tensor, parameters: Mapping[str, Tensor] | None = None) -> Tensor:
         given = {**self._parameters, **(parameters or {})}
+        if self._fits(state, given):
+            return self._fused_rollout(state, 1, given).time[1]
         return self.arrays.place(self.compiled_step(self.arrays.place(state), given))
 
     def rollout(self, state: Tensor, steps: int, parameters: Mapping[str, Tensor] | None = None) -> Tensor:
+        given = {**self._parameters, **(parameters or {})}
+        if self._fits(state, given):
+            return self._fused_rollout(state, steps, given)
         frames = [self.arrays.place(state)]
         for _ in range(steps):
             frames.append(self.step(frames[-1], parameters))
@@ -107,3 +121,61 @@ class GridModel(PhysicalModel):
         check_entries(path, current, arrays)
         check_equation(path, self.description, facts)
         self.assign(arrays)
+
+    def _has_kernels(self, demanded: bool) -> bool:
+        """Whether there are fused kernels for this equation and device; raises ConfigError where demanded."""
+        from hyco.kernels.equations import PARTS
+
+        compute = self.arrays.compute
+        # a class of somebody else's with the name of an equation here may make other steps
+        known = self.name in PARTS and type(self).advance.__module__ == f"{__package__}.{self.name}"
+        if demanded and not (known and compute.device == "cpu"):
+            what = f"{self.name} on {compute.device}" if known else self.name
+            raise ConfigError(
+                f"trainer.kernels: fused: there are no fused kernels for {what}, only for "
+                f"{', '.join(sorted(PARTS))} on the CPU. Use auto or phiflow, or trainer.device=cpu."
+            )
+        return known and compute.device == "cpu" and compute.backend == "torch"
+
+    @cached_property
+    def _kernel(self) -> Any:
+        """The fused form of all steps."""
+        from hyco.kernels.equations import PARTS
+        from hyco.kernels.rollout import Rollout
+
+        parts = PARTS[self.name]
+        moved = self.layout.slice_of(parts.moved)
+        return Rollout(
+            self.grid.resolution,
+            self.grid.spacing,
+            self.dt,
+            moved=moved.stop - moved.start,
+            boundary=self.layout.field(parts.moved).boundary,
+            wind=None if parts.wind is None else self.layout.slice_of(parts.wind).start,
+            scaled=parts.factor is not None,
+            substeps=0 if parts.diffusivity is None else self.substeps,
+        )
+
+    def _fits(self, state: Tensor, parameters: Mapping[str, Tensor]) -> bool:
+        """Whether fused kernels can take these: plain states and parameters, no symbols of a trace."""
+        if not self.fused or self.arrays.tracing:
+            return False
+        from hyco.kernels.autograd import can_run
+
+        axes = set(self.layout.axes)
+        plain = all(set(p.shape.names) in (set(), axes) for p in parameters.values())
+        return plain and set(state.shape.names) == {"batch", "field", *axes} and can_run()
+
+    def _fused_rollout(self, state: Tensor, steps: int, parameters: Mapping[str, Tensor]) -> Tensor:
+        from hyco.kernels.autograd import rollout
+        from hyco.kernels.equations import PARTS
+
+        arrays, axes, parts = self.arrays, self.layout.axes, PARTS[self.name]
+        native = {}
+        for role, name in (("factor", parts.factor), ("coefficient", parts.diffusivity)):
+            if name is not None:
+                parameter = arrays.place(parameters[name])
+                native[role] = arrays.native(parameter, *(axes if parameter.rank else ()))
+        initial = arrays.native(arrays.place(state), "batch", "field", *axes)
+        frames = rollout(self._kernel, initial, steps, **native)
+        return arrays.wrap(frames, "batch", "field", "time", *axes)

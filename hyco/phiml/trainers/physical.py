@@ -30,6 +30,7 @@ from hyco.migration.registry import register
 from hyco.phiml.checkpoints import SUFFIX, read_checkpoint, write_checkpoint
 from hyco.phiml.device import Compiled
 from hyco.phiml.losses import rollout_loss
+from hyco.phiml.physical.base import GridModel
 from hyco.phiml.tensors import NativeArrays
 
 KIND = "physical training state"
@@ -74,6 +75,7 @@ class PhysicalTrainer(interfaces.PhysicalTrainer):
     ) -> None:
         self.model = model
         self._compute = cast(NativeArrays, model.arrays).compute
+        self._fused = isinstance(model, GridModel) and model.fused
         self.compiled_loss = Compiled(self._loss, self._compute)
         self.compiled_gradient = Compiled(self._loss, self._compute, gradient_of="parameters")
         self._loop = FitLoop(
@@ -131,6 +133,8 @@ class PhysicalTrainer(interfaces.PhysicalTrainer):
 
     def loss_and_gradients(self, batch: Batch, values: Values) -> tuple[float, Values]:
         """Mean loss over what is observed of a batch, and its gradients by the learnable parameters."""
+        if self._fused:
+            return self._fused_loss_and_gradients(batch, values)
         arrays = self.model.arrays
         parameters = {n: arrays.parameter(v) for n, v in values.items()}
         loss, gradients = self.compiled_gradient(parameters, *self._placed(batch))
@@ -141,7 +145,25 @@ class PhysicalTrainer(interfaces.PhysicalTrainer):
     def loss(self, batch: Batch) -> Any:
         """The mean loss over what is observed of a batch with the parameters in force."""
         learnable = {n: self.model.parameters[n] for n in self._loop.bounds}
+        if self._fused:
+            with self._compute.scope():
+                return self._compute.native(self._loss(learnable, *self._placed(batch)))
         return self._compute.native(self.compiled_loss(learnable, *self._placed(batch)))
+
+    def _fused_loss_and_gradients(self, batch: Batch, values: Values) -> tuple[float, Values]:
+        """The same by kernels that are compiled already: nothing is traced."""
+        arrays = cast(NativeArrays, self.model.arrays)
+        leaves, parameters = {}, {}
+        for name, value in values.items():
+            axes = arrays.layout.axes if np.ndim(value) else ()
+            leaves[name] = arrays.native(arrays.parameter(value), *axes).clone().requires_grad_()
+            parameters[name] = arrays.wrap(leaves[name], *axes)
+        with self._compute.scope():
+            loss = self._loss(parameters, *self._placed(batch)).native()
+        loss.backward()
+        return float(loss.detach()), {
+            n: leaf.grad.detach().numpy().astype(np.float64) for n, leaf in leaves.items()
+        }
 
     def _placed(self, batch: Batch) -> tuple[Tensor, ...]:
         arrays = self.model.arrays

@@ -1,0 +1,289 @@
+"""Fused kernels against the plain PyTorch of legacy mode: steps, rollouts, gradients, trainings."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from itertools import product
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+
+from hyco.compat.adapters import adapt
+from hyco.interfaces import Batch
+from hyco.kernels import rollout as rollouts
+from hyco.kernels.autograd import rollout
+from hyco.kernels.equations import PARTS
+from hyco.kernels.rollout import Rollout
+from hyco.legacy import stencils
+from hyco.problem.equation import diffusion_limit
+from hyco.problem.grid import BOUNDARIES, Boundary, Grid
+from hyco.testing import assert_equivalent
+from hyco.testing.cases import BY_NAME, CASES, Case
+from hyco.testing.tolerances import tolerance
+from tests.sides import arrays_of, box, implementation
+
+DT, SUBSTEPS, STEPS = 1.3, 5, 3
+TYPES = {"float32": torch.float32, "float64": torch.float64}
+CELLS = [(9,), (8, 7), (6, 5, 4), (1,), (1, 5), (5, 1), (40, 6)]
+
+
+@dataclass(frozen=True)
+class Problem:
+    """Random states and a parameter of one equation; departure points are many cells away.
+
+    Of a field of parameters every other value is the same, so that there are ties and none.
+    """
+
+    equation: str
+    cells: tuple[int, ...]
+    boundary: Boundary
+    kind: str
+    batch: int = 3
+    precision: str = "float64"
+    seed: int = 0
+
+    @property
+    def grid(self) -> Grid:
+        return box(*self.cells)
+
+    @property
+    def components(self) -> int:
+        return {"burgers": self.grid.rank, "heat": 1, "advection": 1 + self.grid.rank}[self.equation]
+
+    def values(self) -> tuple[torch.Tensor, torch.Tensor]:
+        """The initial state and the parameter, which ask for gradients."""
+        rng = torch.Generator().manual_seed(self.seed)
+        kind = {"generator": rng, "dtype": TYPES[self.precision]}
+        initial = 2.0 * torch.randn((self.batch, self.components, *self.cells), **kind)
+        unit = 1.0 if self.equation == "advection" else diffusion_limit(self.grid, DT, SUBSTEPS)
+        parameter = torch.rand(self.cells if self.kind == "field" else (), **kind) * unit
+        if self.kind == "field":
+            parameter.view(-1)[::2] = parameter.view(-1)[0]
+        return initial.requires_grad_(), parameter.requires_grad_()
+
+    @property
+    def kernel(self) -> Rollout:
+        parts = PARTS[self.equation]
+        return Rollout(
+            self.cells,
+            self.grid.spacing,
+            DT,
+            moved=self.grid.rank if self.equation == "burgers" else 1,
+            boundary=self.boundary,
+            wind={"burgers": 0, "advection": 1}.get(self.equation),
+            scaled=parts.factor is not None,
+            substeps=SUBSTEPS if parts.diffusivity else 0,
+        )
+
+    def fused(self, initial: torch.Tensor, parameter: torch.Tensor, steps: int = STEPS) -> torch.Tensor:
+        name = "factor" if self.equation == "advection" else "coefficient"
+        return rollout(self.kernel, initial, steps, **{name: parameter})
+
+    def plain(self, initial: torch.Tensor, parameter: torch.Tensor) -> torch.Tensor:
+        frames = [initial]
+        for _ in range(STEPS):
+            frames.append(self._step(frames[-1], parameter))
+        return torch.stack(frames, dim=2)
+
+    def _step(self, state: torch.Tensor, parameter: torch.Tensor) -> torch.Tensor:
+        on = self.grid, self.boundary
+        if self.equation == "advection":
+            carried = stencils.advect(state[:, :1], parameter * state[:, 1:], DT, *on)
+            return torch.cat([carried, state[:, 1:]], dim=1)
+        carried = stencils.advect(state, state, DT, *on) if self.equation == "burgers" else state
+        return stencils.diffuse(carried, parameter, DT, *on, substeps=SUBSTEPS)
+
+
+def gradients(problem: Problem, made: torch.Tensor, *by: torch.Tensor) -> list[torch.Tensor]:
+    """Those of a sum with random weights, so that every entry of a trajectory counts differently."""
+    weights = torch.randn(made.shape, generator=torch.Generator().manual_seed(1), dtype=made.dtype)
+    return list(torch.autograd.grad((made * weights).sum(), by))
+
+
+def equal(expected: torch.Tensor, found: torch.Tensor, quantity: str) -> None:
+    """Equivalent; a single number needs no more than that."""
+    a, b = (np.atleast_1d(t.detach().numpy()) for t in (expected, found))
+    assert a.shape == b.shape and a.dtype == b.dtype
+    if a.size == 1 or np.ptp(a) == 0.0:  # nothing to tell apart by its entries
+        assert np.allclose(a, b, rtol=tolerance(quantity, str(a.dtype)).rtol, atol=0.0)
+    else:
+        assert_equivalent(a, b, quantity)
+
+
+PROBLEMS = [
+    Problem(equation, cells, boundary, kind, batch, precision, seed)
+    for seed, (equation, cells, boundary, kind, batch, precision) in enumerate(
+        product(PARTS, CELLS, BOUNDARIES, ("scalar", "field"), (1, 3), TYPES)
+    )
+]
+
+
+@pytest.mark.parametrize("equation", PARTS)
+@pytest.mark.parametrize("cells", CELLS, ids=str)
+def test_rollouts_and_gradients_are_legacys(equation: str, cells: tuple[int, ...]) -> None:
+    chosen = [p for p in PROBLEMS if (p.equation, p.cells) == (equation, cells)]
+    assert len(chosen) == 24
+    for problem in chosen:
+        inputs = problem.values()
+        expected, found = problem.plain(*inputs), problem.fused(*inputs)
+        equal(expected, found, "fused steps")
+        for one, other in zip(*(gradients(problem, t, *inputs) for t in (expected, found)), strict=True):
+            equal(one, other, "fused gradient")
+
+
+@pytest.mark.parametrize("boundary", BOUNDARIES)
+def test_at_a_uniform_coefficient_each_cell_has_half_of_the_gradient(boundary: Boundary) -> None:
+    problem = Problem("burgers", (8, 7), boundary, "field")
+    initial, _ = problem.values()
+    uniform = torch.full((8, 7), 0.01, dtype=torch.float64, requires_grad=True)
+    expected, found = (
+        gradients(problem, made(initial, uniform), uniform)[0] for made in (problem.plain, problem.fused)
+    )
+    equal(expected, found, "fused gradient")
+    assert np.count_nonzero(found.numpy()) == found.numel()
+
+
+@pytest.mark.parametrize("equation", PARTS)
+@pytest.mark.parametrize("boundary", BOUNDARIES)
+def test_tiles_and_threads_change_no_bit(
+    equation: str, boundary: Boundary, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Rows are shared out among the threads, a member's or whole members, as where grids are large."""
+    for batch in (1, 2, 11):
+        problem = Problem(equation, (61, 9), boundary, "field", batch)
+        inputs = problem.values()
+        seen = []
+        for threads in (1, 2, 3):
+            monkeypatch.setattr(rollouts, "WORTH_A_THREAD", 1)
+            monkeypatch.setattr(torch, "get_num_threads", lambda n=threads: n)
+            made = problem.fused(*inputs)
+            seen.append([made, *gradients(problem, made, *inputs)])
+        for other in seen[1:]:
+            for one, again in zip(seen[0], other, strict=True):
+                assert torch.equal(one, again)
+        equal(problem.plain(*inputs), seen[0][0], "fused steps")
+
+
+def test_a_grid_that_does_not_fit_the_cache_is_the_same() -> None:
+    """Tiles of fewer rows than the grid has, for which neighbouring rows are computed twice."""
+    for boundary in BOUNDARIES:
+        problem = Problem("burgers", (90, 800), boundary, "field", 1)
+        inputs = problem.values()
+        expected, found = problem.plain(*inputs), problem.fused(*inputs)
+        equal(expected, found, "fused steps")
+        for one, other in zip(*(gradients(problem, t, *inputs) for t in (expected, found)), strict=True):
+            equal(one, other, "fused gradient")
+
+
+@pytest.mark.parametrize("equation", PARTS)
+def test_gradients_are_those_of_central_differences(equation: str, rng: np.random.Generator) -> None:
+    problem = Problem(equation, (8, 7), "periodic", "field", 1)
+    initial, _ = problem.values()
+    parameter = torch.from_numpy(rng.uniform(0.2, 1.0, (8, 7)) * (1.0 if equation == "advection" else 0.02))
+    inputs = (0.2 * initial.detach()).requires_grad_(), parameter.requires_grad_()
+    found = gradients(problem, problem.fused(*inputs), *inputs)
+    weights = torch.randn(
+        (1, problem.components, STEPS + 1, 8, 7),
+        generator=torch.Generator().manual_seed(1),
+        dtype=torch.float64,
+    )
+    for which, gradient in enumerate(found):
+        direction = torch.from_numpy(rng.standard_normal(gradient.shape)) * (0.01 if which else 0.1)
+
+        def value(
+            step: float, number: int = which, along: torch.Tensor = direction, of: Any = inputs
+        ) -> float:
+            moved = [t.detach() + (step * along if i == number else 0.0) for i, t in enumerate(of)]
+            return float((problem.fused(*moved) * weights).sum())
+
+        h = 1e-5
+        slope = (value(h) - value(-h)) / (2 * h)
+        assert slope == pytest.approx(float((gradient * direction).sum()), rel=1e-6)
+
+
+def test_only_the_gradients_that_are_asked_for_are_made() -> None:
+    problem = Problem("burgers", (8, 7), "zero", "field")
+    initial, parameter = problem.values()
+    both = gradients(problem, problem.fused(initial, parameter), initial, parameter)
+    by_state = gradients(problem, problem.fused(initial, parameter.detach()), initial)
+    by_parameter = gradients(problem, problem.fused(initial.detach(), parameter), parameter)
+    assert torch.equal(both[0], by_state[0]) and torch.equal(both[1], by_parameter[0])
+    with torch.no_grad():
+        assert not problem.fused(initial, parameter).requires_grad
+    assert not problem.fused(initial.detach(), parameter.detach()).requires_grad
+
+
+def test_the_layout_in_memory_and_no_steps_change_nothing() -> None:
+    problem = Problem("burgers", (8, 7), "periodic", "field")
+    initial, parameter = problem.values()
+    strided = initial.detach().permute(0, 2, 3, 1).contiguous().permute(0, 3, 1, 2)
+    turned = parameter.detach().t().contiguous().t()
+    assert not strided.is_contiguous() and not turned.is_contiguous()
+    assert torch.equal(problem.fused(strided, turned), problem.fused(initial, parameter))
+    assert torch.equal(problem.fused(initial, parameter, steps=0)[:, :, 0], initial)
+    made = problem.fused(initial, parameter, steps=0)
+    assert torch.equal(torch.autograd.grad(made.sum(), initial)[0], torch.ones_like(initial))
+
+
+def test_what_is_not_finite_or_absurdly_far_stays_within_memory_and_shows() -> None:
+    for boundary in BOUNDARIES:
+        problem = Problem("burgers", (8, 7), boundary, "scalar", 1)
+        initial, parameter = problem.values()
+        for bad in (float("nan"), float("inf"), -float("inf"), 1e300):
+            state = initial.detach().clone()
+            state[0, 0, 3, 3] = bad
+            made = problem.fused(state.requires_grad_(), parameter)
+            assert not np.isfinite(made.detach().numpy()[:, :, 1:]).all() or bad == 1e300
+            made.sum().backward()
+
+
+# ---------------------------------------------------------------------------------------------- phiml mode
+
+FUSED = [c for c in CASES if c.equation in PARTS]
+
+
+def batch_of(model: Any, case: Case) -> Batch:
+    """Windows of another flow than the model's."""
+    frames = case.model("legacy").predict(case.states(3, seed=1), 3)
+    initial = np.ascontiguousarray(1.1 * frames[:, :, 0])
+    return Batch(model.arrays.state(initial), model.arrays.trajectory(frames[:, :, 1:]), 3)
+
+
+def fit(model: Any, side: str, case: Case, **changes: Any) -> tuple[float, Mapping[str, Any], float]:
+    """Loss and gradients of a physical trainer at a guess, and the loss with the parameters in force."""
+    names = [p.name for p in case.facts.parameters]
+    trainer = implementation(side, "physical_trainer")(model, bounds=dict.fromkeys(names, (0.0, 9.0)))
+    batch = batch_of(model, case)
+    guess = {n: 0.7 * np.asarray(case.value(n)) for n in names}
+    loss, found = trainer.loss_and_gradients(batch, guess)
+    return loss, found, float(trainer.loss(batch))
+
+
+@pytest.mark.parametrize("case", FUSED, ids=lambda c: c.name)
+def test_a_model_steps_and_learns_as_legacys_does(case: Case, precision: str) -> None:
+    legacy, fused = (case.model(side, precision) for side in ("legacy", "phiml"))
+    assert fused.fused
+    states = case.states(2).astype(precision)
+    assert_equivalent(legacy.predict(states, 6), fused.predict(states, 6), "fused steps")
+    one, other = fit(legacy, "legacy", case), fit(fused, "phiml", case)
+    assert_equivalent([one[0], one[2]], [other[0], other[2]], "loss", precision=precision)
+    for name, gradient in one[1].items():
+        assert other[1][name].dtype == np.float64
+        if gradient.ndim:
+            assert_equivalent(gradient, other[1][name], "parameter gradient", precision=precision)
+    assert fused.compiled_step.traces == 0
+
+
+@pytest.mark.parametrize("name", ["burgers-2d-field-periodic", "advection-2d-scalar-zero"])
+def test_a_legacy_trainer_learns_by_a_fused_model(name: str) -> None:
+    case = BY_NAME[name]
+    fused = case.model("phiml", kernels="fused")
+    seen = adapt(fused, "legacy", lambda side: arrays_of(side, case.layout))
+    one, other = fit(case.model("legacy"), "legacy", case), fit(seen, "legacy", case)
+    assert_equivalent([one[0], one[2]], [other[0], other[2]], "loss")
+    for parameter, gradient in one[1].items():
+        assert np.allclose(gradient, other[1][parameter], rtol=1e-12, atol=1e-13 * np.abs(gradient).max())
+    assert fused.compiled_step.traces == 0
