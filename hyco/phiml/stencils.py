@@ -110,13 +110,4 @@ def _face_coefficient(coefficient: Tensor, axis: str, boundary: Boundary) -> Ten
         return coefficient
     outside = "periodic" if boundary == "periodic" else "zero-gradient"
     around = math.pad(coefficient, {axis: (1, 1)}, EXTRAPOLATION[outside])
-    return _minimum(around[{axis: slice(1, None)}], around[{axis: slice(None, -1)}])
-
-
-def _minimum(a: Tensor, b: Tensor) -> Tensor:
-    """The smaller value, half of the gradient to each where they are equal.
-
-    `math.minimum` has that gradient only until its trace is optimised: TorchScript's own derivative of
-    `min` is zero at ties, so that a fit which starts from a uniform coefficient would never move.
-    """
-    return math.where(a < b, a, math.where(b < a, b, 0.5 * (a + b)))
+    return math.minimum(around[{axis: slice(1, None)}], around[{axis: slice(None, -1)}])

@@ -45,12 +45,13 @@ def write_comparison(data: Data, folder: Path) -> Path:
         names=data["names"],
         precision=data["precision"],
         headlines=_headlines(data),
-        figures=_figures(data, folder / "figures"),
+        galleries=[("Figures", _figures(data, folder / "figures"))],
         tables=tables,
         numbers=NUMBERS | set(data["names"]),
         classes={"where": " place"},
         notes=data["notes"],
         facts=list(_pairs(data["facts"])),
+        config_yaml="",
     )
     page = folder / "compare.html"
     write_text(page, text)

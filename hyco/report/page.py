@@ -58,11 +58,11 @@ def write_report(
     remove_others(figures, directory / "figures")
     remove_others(animations, directory / "animations")
     text = render(
-        "template.html",
+        "run.html",
+        title=evaluation.experiment,
         evaluation=evaluation,
         headlines=headlines(summary),
-        figures=figures,
-        animations=animations,
+        galleries=[("Figures", figures), ("Animations", animations)],
         tables=tables(evaluation, summary, extra),
         config_yaml=extra.get("config_yaml", ""),
     )
@@ -98,12 +98,15 @@ def _times(share: float | None, reference: str, value: float | None) -> str:
 
 def render(template: str, **content: Any) -> str:
     """One of the pages beside this file, filled in; it carries its style, and needs no other file."""
-    from jinja2 import Environment, StrictUndefined
+    from jinja2 import Environment, FunctionLoader, StrictUndefined
 
     here = files("hyco.report")
     environment = Environment(
-        autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
+        autoescape=True,
+        loader=FunctionLoader(lambda name: here.joinpath(name).read_text(encoding="utf-8")),
+        lstrip_blocks=True,
+        trim_blocks=True,
+        undefined=StrictUndefined,
     )
     style = here.joinpath("style.css").read_text(encoding="utf-8")
-    text = here.joinpath(template).read_text(encoding="utf-8")
-    return environment.from_string(text).render(style=style, **content)
+    return environment.get_template(template).render(style=style, **content)

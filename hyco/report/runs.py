@@ -97,7 +97,7 @@ def _write(
         title=title,
         equation=entries[0].summaries[0]["equation"],
         headlines=headlines,
-        figures=figures,
+        galleries=[("Figures", figures)],
         tables=tables,
         config_yaml=config_yaml,
     )
