@@ -16,9 +16,9 @@ from tests.originals import FIRST, SCENES, config_of
 simulations = pytest.mark.parametrize("folder", SCENES, ids=lambda path: path.name)
 
 
-def frames(folder: Path, side: str, precision: str) -> tuple[Snapshot, Snapshot]:
+def frames(folder: Path, side: str, precision: str, kernels: str = "auto") -> tuple[Snapshot, Snapshot]:
     """The frames after the first one: as recorded, and as hyco computes them from the first."""
-    config = config_of(FIRST, f"trainer.precision={precision}")
+    config = config_of(FIRST, f"trainer.precision={precision}", f"trainer.kernels={kernels}")
     recorded = read_scene(folder).arranged(config.grid, config.layout, config.model.physical.dt)
     assert recorded.shape == (2, 13, 32, 32)
     with use_mode(side):
@@ -39,7 +39,7 @@ def test_every_frame_follows_from_the_first(folder: Path, side: str, precision: 
 def test_phiflows_operations_give_the_same_frames_to_rounding(folder: Path) -> None:
     """So closely that 4 substeps, or a coefficient of 1.001, would be 40 tolerances off."""
     quantity = "frames of the original by the same operations"
-    assert_equivalent(*frames(folder, "phiml", "float32"), quantity)
+    assert_equivalent(*frames(folder, "phiml", "float32", "phiflow"), quantity)
 
 
 def test_there_are_four_simulations() -> None:

@@ -144,7 +144,7 @@ class Batches:
         """The same ones in every epoch."""
         return (batch(self.side, number, self.precision) for number in range(3))
 
-    rollout_steps = 3
+    rollout_steps, generated = 3, 0
 
 
 def test_noise_is_the_same_on_both_sides(precision: str) -> None:
