@@ -12,9 +12,10 @@ from pytest_benchmark.fixture import BenchmarkFixture
 
 import hyco
 from benchmarks import machine
+from benchmarks.experiments import experiment, shipped, side
 from benchmarks.measure import Outcome, Timed
-from benchmarks.results import Results, Timing, ratio_lines
-from benchmarks.scenarios import EAGER, Scale, Scenario, experiment, scale
+from benchmarks.results import Results, ratio_lines
+from benchmarks.scenarios import Scale, Scenario, device, scale
 from hyco import Config
 from hyco.migration.factory import Factory
 
@@ -26,6 +27,13 @@ def pytest_configure(config: pytest.Config) -> None:
     """Note how busy the machine is before anything is timed."""
     config.stash[RESULTS] = Results()
     config.stash[LOAD] = machine.load()
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Skip everything where the device that was asked for is not there."""
+    if device() != "cpu" and not torch.cuda.is_available():
+        for item in items:
+            item.add_marker(pytest.mark.skip(f"{device()}: PyTorch sees no CUDA device here"))
 
 
 @pytest.fixture(scope="session")
@@ -54,12 +62,12 @@ def timed(
     if benchmark.stats is not None and benchmark.stats.stats.data:
         stats = benchmark.stats.stats
         found = {name: getattr(stats, name) for name in ("median", "q1", "q3", "rounds")}
-        request.config.stash[RESULTS].add(Timing.of(found, benchmark.extra_info))
+        request.config.stash[RESULTS].note(found, benchmark.extra_info)
 
 
 @pytest.fixture(scope="session")
 def prepared(tmp_path_factory: pytest.TempPathFactory) -> Callable[..., Config]:
-    """Makes an experiment whose simulations are on disk: one set of files, which both modes read."""
+    """Makes an experiment whose simulations are on disk: one set of files, which all modes read."""
     folder = tmp_path_factory.mktemp("experiments")
 
     def prepare(resolution: int, **settings: Any) -> Config:
@@ -69,11 +77,23 @@ def prepared(tmp_path_factory: pytest.TempPathFactory) -> Callable[..., Config]:
     return prepare
 
 
+@pytest.fixture(scope="session")
+def prepared_shipped(tmp_path_factory: pytest.TempPathFactory, size: Scale) -> Callable[..., Config]:
+    """The same of the shipped experiment."""
+    folder = tmp_path_factory.mktemp("shipped")
+
+    def prepare(scenario: Scenario, mode: str) -> Config:
+        hyco.generate(shipped(folder, scenario, mode="legacy", size=size))
+        return shipped(folder, scenario, mode=mode, size=size)
+
+    return prepare
+
+
 @pytest.fixture
 def factory(mode: str) -> Iterator[Callable[[Config], Factory]]:
     """Makes a factory for an experiment, in the mode of the benchmark."""
     torch.manual_seed(0)
-    with hyco.use_mode("phiml" if mode == EAGER else mode):
+    with hyco.use_mode(side(mode)):
         yield Factory
 
 
@@ -86,7 +106,7 @@ def rng() -> np.random.Generator:
 def pytest_benchmark_update_machine_info(config: pytest.Config, machine_info: dict[str, Any]) -> None:
     """Say what the table needs to know of the machine."""
     processor = machine_info.get("cpu", {}).get("brand_raw")
-    machine_info["hyco"] = {**machine.describe(processor), "load_before": config.stash[LOAD]}
+    machine_info["hyco"] = {**machine.describe(processor, device()), "load_before": config.stash[LOAD]}
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: pytest.Config) -> None:

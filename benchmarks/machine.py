@@ -15,15 +15,18 @@ def load() -> float | None:
     return os.getloadavg()[0] if hasattr(os, "getloadavg") else None
 
 
-def describe(processor: str | None) -> dict[str, Any]:
-    """Facts by name; `processor` as pytest-benchmark found it."""
+def describe(processor: str | None, device: str = "cpu") -> dict[str, Any]:
+    """Facts by name; `processor` as pytest-benchmark found it, `device` as PyTorch calls it."""
     import torch
 
+    accelerated = device != "cpu" and torch.cuda.is_available()
     affinity = getattr(os, "sched_getaffinity", None)
     return {
         "processor": processor or platform.processor() or platform.machine(),
         "cores": len(affinity(0)) if affinity else os.cpu_count(),
         "threads": torch.get_num_threads(),
+        "device": device,
+        "accelerator": torch.cuda.get_device_name(device) if accelerated else None,
         "memory_gib": _memory_gib(),
         "system": f"{platform.system()} {platform.machine()}",
         "versions": {"python": platform.python_version(), **_versions()},

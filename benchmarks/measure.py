@@ -4,17 +4,22 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Mapping
+from dataclasses import asdict
 from math import ceil
 from typing import Any
 
 import numpy as np
 from pytest_benchmark.fixture import BenchmarkFixture
 
-from benchmarks.scenarios import Scale, Scenario
+from benchmarks.roofline import Work
+from benchmarks.scenarios import Scale, Scenario, device
 
 AGREEMENT = 0.01  # a guard against unequal work, of the largest value; equivalence has its own tests
 SHORTEST = 1e-4  # seconds that a round lasts at least, so that the clock's own cost disappears
 MOST_ROUNDS = 300
+LONG = (
+    2.0  # seconds: of warm calls after which the warm-up ends, and of a call that is timed three times only
+)
 
 Outcome = Mapping[str, Any]
 
@@ -23,7 +28,8 @@ class Timed:
     """Times one scenario in one mode, and holds its outcome against that of the mode before.
 
     Compiled functions are traced by their first call and optimised during the next ones.  None of these
-    counts; their times are kept as `warmup` instead.
+    counts; their times are kept as `warmup` instead.  On a device, which works on while the host goes on, the
+    clock starts and stops when it has nothing left to do.
 
     Args:
         benchmark: the fixture of pytest-benchmark.
@@ -46,7 +52,13 @@ class Timed:
         self.outcomes = outcomes
         self.size = size
         benchmark.group = scenario.group
-        benchmark.extra_info.update(group=scenario.group, scenario=scenario.name, mode=mode)
+        benchmark.extra_info.update(
+            group=scenario.group,
+            scenario=scenario.name,
+            mode=mode,
+            line=scenario.line,
+            resolution=scenario.resolution,
+        )
 
     def __call__(
         self,
@@ -56,6 +68,7 @@ class Timed:
         outcome: Callable[[Any], Outcome] | None = None,
         warmup: int | None = None,
         rounds: int | None = None,
+        work: Work | None = None,
     ) -> None:
         """Time `run`.
 
@@ -64,10 +77,16 @@ class Timed:
             setup: makes ready for each call, outside the clock.
             outcome: from what the first call returned, numbers by name in which the modes must agree.
             warmup, rounds: instead of those of the scale.
+            work: the least that a call must do.
         """
+        if work is not None:
+            self.benchmark.extra_info.update(asdict(work))
+        run = self._whole(run)
         calls = self.size.warmup if warmup is None else min(warmup, self.size.warmup)
-        seconds = []
+        seconds: list[float] = []
         for number in range(calls):
+            if number > 1 and sum(seconds[1:]) > LONG:
+                break
             arguments = () if setup is None else (setup(),)
             began = time.perf_counter()
             result = run(*arguments)
@@ -76,12 +95,27 @@ class Timed:
                 self.compare(outcome(result))
         self.benchmark.extra_info["warmup"] = seconds
         expected = seconds[-1] if seconds else SHORTEST
+        least = self.size.rounds if expected < LONG else min(3, self.size.rounds)
         self.benchmark.pedantic(  # type: ignore[no-untyped-call]
             run,
             setup=None if setup is None else lambda: ((setup(),), {}),
-            rounds=rounds or max(self.size.rounds, min(MOST_ROUNDS, int(self.size.seconds / expected))),
+            rounds=rounds or max(least, min(MOST_ROUNDS, int(self.size.seconds / expected))),
             iterations=1 if setup else max(1, ceil(SHORTEST / expected)),
         )
+
+    @staticmethod
+    def _whole(run: Callable[..., Any]) -> Callable[..., Any]:
+        """The function, which returns when its device has done all of it."""
+        if device() == "cpu":
+            return run
+        import torch
+
+        def waited(*arguments: Any) -> Any:
+            result = run(*arguments)
+            torch.cuda.synchronize(device())
+            return result
+
+        return waited
 
     def compare(self, found: Outcome) -> None:
         """Raise AssertionError where an outcome differs from that of a mode timed before."""

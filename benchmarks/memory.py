@@ -1,4 +1,4 @@
-"""A whole training run in a process of its own: how much memory it takes, and how much of that is imports.
+"""A whole training run in a process of its own: its memory, how much of that is imports, and its cycles.
 
 python -m benchmarks.memory CONFIG.yaml        trains it, and prints the figures as JSON
 """
@@ -11,6 +11,7 @@ import subprocess
 import sys
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import hyco
 from hyco import Config
@@ -21,11 +22,18 @@ ROOT = Path(__file__).parent.parent
 
 @dataclass(frozen=True)
 class Run:
-    """What a training run took, and what it did: MiB after its imports, MiB at the most, facts by name."""
+    """What a training run took, and what it did.
+
+    Attributes: imports, peak: MiB after its imports, and at the most; cycles: seconds of each; work: by name,
+    what both modes must have done alike; evaluations: how often the fits asked for the loss of the physics,
+    which rounding may change.
+    """
 
     imports: float
     peak: float
+    cycles: list[float]
     work: dict[str, float]
+    evaluations: int
 
 
 def train_in_process(config: Config) -> Run:
@@ -48,16 +56,23 @@ def main(path: str) -> None:
     importlib.import_module(f"hyco.{side}.device").Compute("cpu")  # loads what is computed with
     imports = peak_memory_mb()
     hyco.train(config)
-    work = work_done(config.output_dir / "history.jsonl")
-    print(json.dumps({"imports": imports, "peak": peak_memory_mb(), "work": work}))
+    done = what_was_done(config.output_dir / "history.jsonl")
+    print(json.dumps({"imports": imports, "peak": peak_memory_mb(), **done}))
 
 
-def work_done(history: Path) -> dict[str, float]:
-    """The surrogate's last training loss, and how often the fits asked for the loss of the physics."""
+def what_was_done(history: Path) -> dict[str, Any]:
+    """`cycles`, `work` and `evaluations` of a `Run`, from the records of the run."""
     records = [json.loads(line) for line in history.read_text(encoding="utf-8").splitlines()]
-    epochs = [r for r in records if r["kind"] == "epoch"]
+    epochs, cycles = (
+        [r for r in records if r["kind"] == "epoch"],
+        [r for r in records if r["kind"] == "cycle"],
+    )
     return {
-        "surrogate loss": [r["train_loss"] for r in epochs if r["model"] == "synthetic"][-1],
+        "cycles": [r["timing"]["seconds"] for r in cycles],
+        "work": {
+            "surrogate loss": [r["train_loss"] for r in epochs if r["model"] == "synthetic"][-1],
+            "generated windows": cycles[-1]["generated_for_synthetic"],
+        },
         "evaluations": sum(r["evaluations"] for r in epochs if r["model"] == "physical"),
     }
 

@@ -3,18 +3,23 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from statistics import median
+from statistics import median, quantiles
 from typing import Any
+
+CYCLE = "shipped burgers, within the training run"
 
 
 @dataclass(frozen=True)
 class Timing:
     """Seconds of one scenario in one mode: median and quartiles of the rounds, and each call before them.
 
-    `peaks` and `imports` are MiB of every round's process, where the scenario is a process.
+    `peaks` and `imports` are MiB of every round's process, where the scenario is a process.  `line` is the
+    name but for the grid, `cells` is cells times steps, `bytes` and `flops` are what the scenario must do at
+    least (`benchmarks.roofline`), and `evaluations` is how often a fit asked for the loss; 0 where that was
+    not said.
     """
 
     group: str
@@ -27,13 +32,30 @@ class Timing:
     warmup: tuple[float, ...] = ()
     peaks: tuple[float, ...] = ()
     imports: tuple[float, ...] = ()
+    line: str = ""
+    resolution: int = 0
+    cells: int = 0
+    bytes: int = 0
+    flops: int = 0
+    evaluations: int = 0
 
     @classmethod
     def of(cls, stats: Mapping[str, Any], extra: Mapping[str, Any]) -> Timing:
         """From pytest-benchmark's statistics, and from what the benchmark noted beside them."""
         series: dict[str, Any] = {name: tuple(extra.get(name, ())) for name in ("warmup", "peaks", "imports")}
         figures: dict[str, Any] = {name: stats[name] for name in ("median", "q1", "q3", "rounds")}
-        return cls(extra["group"], extra["scenario"], extra["mode"], **figures, **series)
+        facts = {
+            n: extra[n]
+            for n in ("line", "resolution", "cells", "bytes", "flops", "evaluations")
+            if n in extra
+        }
+        return cls(extra["group"], extra["scenario"], extra["mode"], **figures, **series, **facts)
+
+    @classmethod
+    def of_parts(cls, group: str, scenario: str, mode: str, durations: Sequence[float]) -> Timing:
+        """Of what a measurement says of its own parts."""
+        q1, _, q3 = quantiles(durations, method="inclusive") if len(durations) > 1 else 3 * [durations[0]]
+        return cls(group, scenario, mode, median(durations), q1, q3, len(durations))
 
     @property
     def preparation(self) -> float:
@@ -52,7 +74,7 @@ class Ratio:
 
 @dataclass
 class Results:
-    """All timings of a run, in the order in which they were taken."""
+    """All timings of a session, in the order in which they were taken."""
 
     timings: dict[tuple[str, str], dict[str, Timing]] = field(default_factory=dict)
 
@@ -64,13 +86,20 @@ class Results:
             facts = {**content["machine_info"]["hyco"], "taken": content["datetime"]}
             results = cls()
             for entry in content["benchmarks"]:
-                results.add(Timing.of(entry["stats"], entry["extra_info"]))
+                results.note(entry["stats"], entry["extra_info"])
         except (KeyError, TypeError) as error:
             raise ValueError(
                 f"{path}: expected the JSON of `pytest benchmarks --benchmark-only --benchmark-json`, "
                 f"but {error} is missing. Run that again."
             ) from error
         return results, facts
+
+    def note(self, stats: Mapping[str, Any], extra: Mapping[str, Any]) -> None:
+        """Keep what pytest-benchmark found, and the cycles of a run as timings of their own."""
+        timing = Timing.of(stats, extra)
+        self.add(timing)
+        if extra.get("cycles"):
+            self.add(Timing.of_parts("hybrid cycle", CYCLE, timing.mode, extra["cycles"]))
 
     def add(self, timing: Timing) -> None:
         """Keep one more."""
@@ -109,12 +138,13 @@ def ratio_lines(results: Results) -> list[str]:
         if ratio is None:
             continue
         legacy, phiml = (seconds(modes[mode].median) for mode in ("legacy", "phiml"))
-        line = f"{group + ': ' + name:<58} {legacy:>9} {phiml:>9}"
+        line = f"{group + ': ' + name:<76} {legacy:>9} {phiml:>9}"
         line += f"  x {ratio.value:6.2f}  ({ratio.low:.2f} to {ratio.high:.2f})"
-        eager = time_ratio(modes, "eager", "phiml")
-        lines.append(line + (f"   eager x {eager.value:.1f}" if eager else ""))
+        for other in (mode for mode in modes if mode not in ("legacy", "phiml")):
+            line += f"   phiml / {other} {modes['phiml'].median / modes[other].median:.2f}"
+        lines.append(line)
     if lines:
-        lines.insert(0, f"{'':<58} {'legacy':>9} {'phiml':>9}  phiml / legacy (quartiles)")
+        lines.insert(0, f"{'':<76} {'legacy':>9} {'phiml':>9}  phiml / legacy (quartiles)")
     return lines
 
 

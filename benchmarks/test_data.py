@@ -7,8 +7,9 @@ from typing import Any
 
 import numpy as np
 
+from benchmarks.experiments import TRAIN
 from benchmarks.measure import Outcome, Timed
-from benchmarks.scenarios import TRAIN, Scale, Scenario, cases
+from benchmarks.scenarios import Scale, Scenario, cases
 from hyco import Config
 from hyco.interfaces import Batch, DataManager
 from hyco.migration.factory import Factory

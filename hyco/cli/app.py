@@ -235,6 +235,25 @@ def configs(debug: Debug = False) -> None:
     show_configs(shipped_configs())
 
 
+@app.command(epilog=_examples("hyco warmup", "hyco warmup trainer.device=cuda"))
+def warmup(overrides: Overrides = None, debug: Debug = False) -> None:
+    """Compile now, and keep, what the first run on this machine would wait for; needs no configuration."""
+    from hyco.cli.display import display
+    from hyco.cli.logs import shown_logs
+    from hyco.migration.loading import loading
+
+    with (
+        loading(),
+        display(quiet=True) as (_, console),
+        shown_logs(console, quiet=True, debug=debug),
+    ):
+        from hyco.tasks.warming import warm_up
+
+        typer.echo("compiling, once on this machine: up to a minute")
+        warm_up(overrides or (), say=typer.echo)
+    typer.echo("done; runs find it on disk from now on")
+
+
 @historic.command(
     epilog=_examples(
         "python run.py --config-name=burgers.yaml",
@@ -280,12 +299,14 @@ def _work(
     from hyco.cli.display import display
     from hyco.cli.logs import shown_logs
     from hyco.errors import Interrupted
+    from hyco.migration.loading import loading
 
     began = time.monotonic()
     # Threads of GNU OpenMP spin while they wait; beside another busy process that slows torch many times.
     os.environ.setdefault("GOMP_SPINCOUNT", "10000")
     try:
         with (
+            loading(),
             display(quiet=quiet, json=json) as (progress, console),
             shown_logs(console, quiet=quiet, debug=debug, json=json),
         ):

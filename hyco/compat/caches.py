@@ -14,7 +14,7 @@ import numpy as np
 from hyco.errors import DataError, did_you_mean
 from hyco.interfaces import Side
 from hyco.migration.registry import Component, resolve, use_mode
-from hyco.storage.caching import CacheEntry, CacheFormat, checksum
+from hyco.storage.caching import CacheEntry, CacheFormat
 
 OTHER: dict[Side, Side] = {"legacy": "phiml", "phiml": "legacy"}
 
@@ -104,7 +104,7 @@ def _caches(folder: Path, kind: CacheFormat) -> list[Path]:
 def _read(kind: CacheFormat, path: Path) -> CacheEntry:
     try:
         entry = kind.read(path)
-        if checksum(entry.array) != entry.checksum:
+        if not entry.intact:
             raise ValueError("its checksum does not match")
     except (OSError, ValueError) as error:
         raise DataError(

@@ -44,7 +44,8 @@ class SyntheticTraining(Section):
 
     Schedules count the epochs of the whole run.  `gradient_clipping`: the greatest norm of a gradient.
     `amp`: the network computes in bfloat16, or on CUDA in float16; weights and losses stay in
-    `trainer.precision`.
+    `trainer.precision`.  `recompute`: keep only the states of a rollout, and compute the network
+    a second time for the gradients, so that memory does not grow with all that it computed.
     """
 
     epochs: Count = 20
@@ -56,6 +57,7 @@ class SyntheticTraining(Section):
     early_stopping: EarlyStopping | None = None
     curriculum: Curriculum = None
     amp: Literal["bf16", "fp16"] | None = None
+    recompute: bool = False
     input_noise: InputNoise = InputNoise()
 
 

@@ -193,6 +193,7 @@ class Factory:
             early_stopping=stopping and EarlyStopping(stopping.patience, stopping.min_delta),
             curriculum=self._curriculum(rounds * settings.epochs),
             amp=settings.amp,
+            recompute=settings.recompute,
             input_noise=settings.input_noise.scale,
             seed=config.general.seed,
             observe=self.observe,

@@ -1,21 +1,24 @@
-"""Windows of trajectories in phiml mode: named tensors, cut out by one gather per batch."""
+"""Windows of trajectories in phiml mode: named tensors, cut out of a block by one gather per batch."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import replace
 from functools import lru_cache, partial
+from itertools import chain, pairwise
 from typing import Any, Literal, cast
 
 import numpy as np
 from numpy.typing import NDArray
-from phiml.backend import choose_backend
-from phiml.math import Tensor
+from phiml.math import Shape, Tensor
+from phiml.math._tensors import Dense
 
 from hyco import interfaces
 from hyco.interfaces import Batch, DataManager, Source, Window
 from hyco.migration.registry import register
+from hyco.phiml.block import Block, Buffers, joined, windows
 from hyco.phiml.checkpoints import SUFFIX
+from hyco.phiml.data_manager import DataManager as BlockManager
 from hyco.phiml.tensors import NativeArrays
 from hyco.problem.observations import EVERYTHING, Observations, Sensors
 from hyco.problem.windows import Windows
@@ -26,6 +29,10 @@ class Dataset(interfaces.Dataset):
     """Windows of the given simulations, read through a phiml DataManager when they are asked for.
 
     A window's tensors have the dims `field`, the axes and, for targets, `time`; a batch's have `batch` too.
+    They are not to be written to: windows that begin at equal distances, as those of a pass in order do, are
+    views of what is held; others, such as those of a shuffled pass, are new.  Trajectories that do not fit
+    into memory together are read in a thread before a pass comes to them.
+
     `observations`: what each model is shown of the simulations (`seen_by`); None: everything.  Raises
     DataError for a simulation shorter than a window, and when a model is shown no window at all.
     """
@@ -49,13 +56,20 @@ class Dataset(interfaces.Dataset):
         self.grid = manager.grid
         self.layout = manager.layout
         self.arrays = cast(NativeArrays, manager.arrays)
-        self._generated: Any = None
+        self._library = self.arrays.compute.library
+        self._generated: Block | None = None
         self._sensors = EVERYTHING
         frames = tuple(manager.frames(s) for s in self.simulations)
         resident = manager.resident(self.simulations)
         self._windows = Windows(frames, rollout_steps, resident=resident).check(self.simulations)
+        self._fits = len(self.simulations) <= resident
         # kept apart from what the manager holds, and shared by all datasets that are made from this one
-        self._disturbed = lru_cache(resident)(partial(_disturbed, manager, self.observations.seed))
+        noisy = partial(_disturbed, manager, self.observations.seed)
+        self._disturbed = lru_cache(resident)(noisy)
+        blocks = partial(_disturbed_block, self.arrays, noisy, self.simulations, frames)
+        self._disturbed_block = lru_cache(max(1, resident // len(frames)))(blocks)
+        self._buffers = Buffers()
+        self._shapes: dict[tuple[int, ...], Shape] = {}
 
     def __len__(self) -> int:
         return len(self._windows)
@@ -69,16 +83,17 @@ class Dataset(interfaces.Dataset):
         return self._windows.generated_count
 
     def get_batch(self, indices: Sequence[int]) -> Batch:
-        places = [self._windows.locate(i) for i in indices]
-        natives = {t: self._trajectory(t) for t in dict.fromkeys(t for t, _ in places)}  # each unwrapped once
-        pieces = [natives[t][:, start : start + self.rollout_steps] for t, start in places]
-        with self.arrays.compute.scope():  # outside, PhiML's `stack` rounds to float32
-            windows = choose_backend(*pieces).stack(pieces, 0)
-        initial = self.arrays.wrap(windows[:, :, 0], "batch", "field", *self.layout.axes)
-        targets = self.arrays.wrap(windows[:, :, 1:], "batch", "field", "time", *self.layout.axes)
-        generated = sum(i >= self._windows.real_count for i in indices)
+        trajectories, starts = self._windows.positions(indices)
+        blocks = self._block_numbers(trajectories)
+        cuts = [0, *(np.flatnonzero(blocks[1:] != blocks[:-1]) + 1).tolist(), len(blocks)]
+        runs = []
+        for begin, end in pairwise(cuts):
+            first = int(blocks[begin])
+            runs.append((self._block(first), trajectories[begin:end] - first, starts[begin:end]))
+        initial, targets = map(self._wrap, windows(runs, self.rollout_steps, self._buffers))
+        generated = int(np.count_nonzero(trajectories >= len(self.simulations)))
         observed = self._windows.observed_targets(indices, self.grid.resolution)
-        return Batch(initial, targets, len(pieces), generated, observed)
+        return Batch(initial, targets, len(starts), generated, observed)
 
     def batches(
         self,
@@ -88,30 +103,33 @@ class Dataset(interfaces.Dataset):
         source: Source = "both",
         skip: int = 0,
     ) -> Iterator[Batch]:
-        return map(self.get_batch, self._windows.batches(size, rng, source, skip))
+        order = self._windows.batches(size, rng, source, skip)
+        if self._fits or self._sensors.noise or not isinstance(self.manager, BlockManager):
+            return map(self.get_batch, order)
+        return self._reading_ahead(self.manager, order)
 
     def with_generated(
         self, trajectories: Tensor, *, alpha: float = 1.0, points: NDArray[np.bool_] | None = None
     ) -> Dataset:
         frames = (trajectories.shape.get_size("time"),) * trajectories.shape.get_size("batch")
         return self._with(
-            _generated=self._native(self.arrays.place(self.arrays.compute.detached(trajectories))),
+            _generated=self._stacked(self.arrays.place(self.arrays.compute.detached(trajectories))),
             _windows=replace(self._windows, generated=frames, alpha=alpha, points=points),
         )
 
     def with_rollout_steps(self, rollout_steps: int) -> Dataset:
-        windows = replace(self._windows, rollout_steps=rollout_steps).check(self.simulations)
-        return self._with(rollout_steps=rollout_steps, _windows=windows)
+        cut = replace(self._windows, rollout_steps=rollout_steps).check(self.simulations)
+        return self._with(rollout_steps=rollout_steps, _windows=cut)
 
     def seen_by(self, model: Literal["physical", "synthetic"]) -> Dataset:
         sensors = self.observations.of(model)
-        windows = replace(
+        seen = replace(
             self._windows,
             observed=sensors.times and tuple(map(sensors.times, self._windows.real)),
             first_only=self.observations.first_only,
             space=sensors.space,
         )
-        return self._with(_sensors=sensors, _windows=windows.check(self.simulations))
+        return self._with(_sensors=sensors, _windows=seen.check(self.simulations))
 
     def _with(self, **changes: Any) -> Dataset:
         """A new dataset, of this class itself, which differs in these attributes."""
@@ -119,17 +137,54 @@ class Dataset(interfaces.Dataset):
         vars(made).update({**vars(self), **changes})
         return made
 
-    def _trajectory(self, number: int) -> Any:
-        """The native frames (field, time, *space) of one trajectory."""
-        if number >= len(self.simulations):
-            return self._generated[number - len(self.simulations)]
-        simulation = self.simulations[number]
-        noisy = self._sensors.noise
-        frames = self._disturbed(simulation, self._sensors) if noisy else self.manager.load(simulation)
-        return self._native(frames)[0]
+    def _reading_ahead(self, manager: BlockManager, order: Iterable[Sequence[int]]) -> Iterator[Batch]:
+        """The batches of a pass; what comes next is read while they are used."""
+        batches = list(order)
+        real = len(self.simulations)
+        seen = [dict.fromkeys(self._windows.positions(indices)[0].tolist()) for indices in batches]
+        needed = [[self.simulations[t] for t in trajectories if t < real] for trajectories in seen]
+        last = {simulation: number for number, some in enumerate(needed) for simulation in some}
+        with manager.reading_ahead(list(chain.from_iterable(needed))) as reader:
+            for number, indices in enumerate(batches):
+                batch = self.get_batch(indices)
+                reader.finish(s for s in needed[number] if last[s] == number)
+                yield batch
 
-    def _native(self, trajectories: Tensor) -> Any:
-        return self.arrays.native(trajectories, "batch", "field", "time", *self.layout.axes)
+    def _block_numbers(self, trajectories: NDArray[np.int64]) -> NDArray[np.int64]:
+        """The first trajectory of the block that has each of these: all real ones, or one; all generated."""
+        real = len(self.simulations)
+        return np.where(trajectories < real, 0 if self._joins else trajectories, real)
+
+    @property
+    def _joins(self) -> bool:
+        """Whether all real trajectories are one block."""
+        return self._fits and (self._sensors.noise > 0 or isinstance(self.manager, BlockManager))
+
+    def _block(self, first: int) -> Block:
+        """The block that begins with this trajectory."""
+        if first == len(self.simulations):
+            assert self._generated is not None
+            return self._generated
+        noisy = self._sensors.noise > 0
+        if self._joins and noisy:
+            return self._disturbed_block(self._sensors)
+        if self._joins:
+            return cast(BlockManager, self.manager).block(self.simulations)
+        simulation = self.simulations[first]
+        frames = self._disturbed(simulation, self._sensors) if noisy else self.manager.load(simulation)
+        return self._stacked(frames)
+
+    def _stacked(self, trajectories: Tensor) -> Block:
+        return Block.stacked(self.arrays.native(trajectories, "batch", "field", "time", *self.layout.axes))
+
+    def _wrap(self, native: Any) -> Tensor:
+        """The named tensor of initial states, or of targets."""
+        sizes = tuple(native.shape)
+        if sizes not in self._shapes:
+            time = ("time",) * (len(sizes) - 2 - len(self.layout.axes))
+            self._shapes[sizes] = self.arrays.wrap(native, "batch", "field", *time, *self.layout.axes).shape
+        shape = self._shapes[sizes]
+        return Dense(native, shape.names, shape, self._library)  # what `wrap` makes, without its checks
 
 
 def _disturbed(manager: DataManager, seed: int, simulation: int, sensors: Sensors) -> Tensor:
@@ -137,3 +192,14 @@ def _disturbed(manager: DataManager, seed: int, simulation: int, sensors: Sensor
     clean = manager.arrays.numpy(manager.load(simulation))[0]
     noisy = sensors.disturbed(clean, manager.layout, seed, simulation)
     return manager.arrays.trajectory(noisy[np.newaxis])
+
+
+def _disturbed_block(
+    arrays: NativeArrays,
+    disturbed: Callable[[int, Sensors], Tensor],
+    simulations: Sequence[int],
+    frames: Sequence[int],
+    sensors: Sensors,
+) -> Block:
+    """All trajectories with the noise of these sensors."""
+    return joined(arrays, (disturbed(s, sensors) for s in simulations), frames)

@@ -20,7 +20,6 @@ from phiml.backend import Backend, ComputeDevice
 from phiml.backend._backend import get_backend
 
 from hyco.errors import ConfigError
-from hyco.learning.amp import network_precision
 
 _tracing: ContextVar[bool] = ContextVar("hyco_phiml_tracing", default=False)
 
@@ -52,14 +51,12 @@ class Compute:
     @property
     def library(self) -> Backend:
         """PhiML's backend object."""
-        return get_backend(self.backend)
+        return _library(self.backend)
 
     @property
     def native_device(self) -> ComputeDevice:
         """The device as PhiML names it."""
-        if self.device == "cpu" or self.backend == "numpy":
-            return self.library.list_devices("CPU")[0]
-        return self.library.list_devices("GPU")[int(self.device.partition(":")[2] or 0)]
+        return _native_device(self.backend, self.device)
 
     @contextmanager
     def scope(self) -> Iterator[None]:
@@ -89,6 +86,18 @@ class Compute:
         """The library's own scalar without its history, in full precision."""
         with self.scope():
             return math.stop_gradient(scalar).native()
+
+
+# PhiML looks both up among all that it knows each time, which a small step would notice
+_library = functools.cache(get_backend)
+
+
+@functools.cache
+def _native_device(backend: str, device: str) -> ComputeDevice:
+    library = _library(backend)
+    if device == "cpu" or backend == "numpy":
+        return library.list_devices("CPU")[0]
+    return library.list_devices("GPU")[int(device.partition(":")[2] or 0)]
 
 
 def is_tracing() -> bool:
@@ -142,16 +151,12 @@ class Compiled:
     """A function of named tensors, compiled by PhiML when it first sees arguments of a shape.
 
     Called while another function is being traced it becomes a part of that trace, since PhiML's traces
-    do not nest.  Where networks compute in a lower precision (`hyco.learning.amp`) it runs uncompiled, since
-    PyTorch lowers the parts of operations such as `einsum`, of which a trace records the whole (2.13).  With
-    `gradient_of`, calls return (value, gradient by that argument).
+    do not nest.  With `gradient_of`, calls return (value, gradient by that argument).
 
     Args:
-        function: of named tensors (or dicts of them), without side effects but those on `network`.
+        function: of named tensors (or dicts of them), without side effects.
         compute: where it runs.
         gradient_of: name of the argument to differentiate by.
-        network: a network that the function calls.  Tracing runs it twice more than the caller asked for,
-            which must not count in its running statistics.
     """
 
     def __init__(
@@ -160,12 +165,9 @@ class Compiled:
         compute: Compute,
         *,
         gradient_of: str | None = None,
-        network: Any = None,
     ) -> None:
         self.function = function
         self.compute = compute
-        self._network = network
-        self._buffers = [] if network is None else list(network.buffers())
 
         @functools.wraps(function)
         def traced(*args: Any, **kwargs: Any) -> Any:
@@ -183,21 +185,10 @@ class Compiled:
         if _tracing.get():
             return self.function(*args)
         with self.compute.scope():
-            if network_precision() is not None:
-                return self._target(*args)
             natives = [_native(leaf) for arg in args for leaf in _leaves(arg)]
             if not all(map(_is_in_rows, natives)):
                 args = tuple(_in_rows(arg) for arg in args)
-            jit = self._jit_for(natives)
-            if not self._buffers:
-                return self._run(jit, args)
-            known, before = self.traces, [b.clone() for b in self._buffers]
-            result = self._run(jit, args)
-            if self.traces == known:
-                return result
-            for buffer, value in zip(self._buffers, before, strict=True):
-                buffer.data.copy_(value)  # unseen by autograd, which keeps the buffers of earlier steps
-            return self._run(jit, args)
+            return self._run(self._jit_for(natives), args)
 
     def _run(self, jit: Any, args: tuple[Any, ...]) -> Any:
         """Call a compilation; one that raises is forgotten, and leaves nothing behind.
@@ -222,14 +213,12 @@ class Compiled:
         return sum(len((jit.grad_jit or jit).traces) for jit in self._jits.values())
 
     def _jit_for(self, natives: Sequence[Any]) -> Any:
-        """A compilation for every pattern of arguments and weights that have a gradient to carry.
+        """A compilation for every pattern of arguments that have a gradient to carry.
 
         TorchScript optimises a trace for the arguments of its first calls.  When those carry no gradient it
         may drop, without a word, that by the arguments of later calls (PyTorch 2.13, of a stack).
         """
         pattern = tuple(bool(getattr(native, "requires_grad", False)) for native in natives)
-        if self._network is not None:
-            pattern += tuple(p.requires_grad for p in self._network.parameters())
         if pattern not in self._jits:
             self._jits[pattern] = math.jit_compile(self._target)
         return self._jits[pattern]

@@ -24,9 +24,14 @@ def rollout_loss(
         targets: the same without the initial frame.
         weights: with the dims `batch`, `time` and the axes; None: the mean (`hyco.learning.weighting`).
     """
-    dynamic = list(layout.dynamic)
-    error = rollout.field[dynamic].time[1:] - targets.field[dynamic]
+    dims = "batch", "field", "time", *layout.axes
+    dynamic = list(layout.indices(layout.dynamic))
+    predicted, expected = rollout.native(dims)[:, :, 1:], targets.native(dims)
+    if len(dynamic) < len(layout.components):
+        predicted, expected = predicted[:, dynamic], expected[:, dynamic]
+    error = predicted - expected
+    squares = error * error
     if weights is None:
-        return math.mean(error * error, error.shape)
-    # PhiML 1.16.1 keeps no `field` of a single component in memory, and takes a mean over it for one over all
-    return math.sum(weights * (error * error), error.shape) / len(dynamic)
+        return math.wrap(squares.mean())
+    per_entry = squares.sum(1) / len(dynamic)
+    return math.wrap((weights.native(("batch", "time", *layout.axes)) * per_entry).sum())

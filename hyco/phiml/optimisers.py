@@ -24,16 +24,19 @@ def optimiser(network: Any, learning_rate: float, settings: Optimizer) -> Any:
     adam:   Kingma and Ba (2015); weight decay as L2, inside the gradient.
     adamw:  the same with decoupled decay, Loshchilov and Hutter (2019).
     sgd:    v <- momentum v + g,  w <- w - learning_rate v;  decay as L2.
+
+    A step updates all weights by one loop (`fused`), not by several operations per weight.
     """
     decay = settings.weight_decay
     if settings.name == "sgd":
-        return nn.sgd(network, learning_rate, momentum=settings.momentum, weight_decay=decay)
-    made = nn.adam(network, learning_rate, betas=BETAS, epsilon=EPSILON)
+        made = nn.sgd(network, learning_rate, momentum=settings.momentum)
+    else:
+        made = nn.adam(network, learning_rate, betas=BETAS, epsilon=EPSILON)
     if settings.name == "adamw":  # PhiML has none (1.16.1); it stands beside the Adam that PhiML made
         family = sys.modules[type(made).__module__.rpartition(".")[0]]
-        return family.AdamW(network.parameters(), learning_rate, betas=BETAS, eps=EPSILON, weight_decay=decay)
-    for group in made.param_groups:  # PhiML's Adam takes no decay, its native optimiser does
-        group["weight_decay"] = decay
+        made = family.AdamW(network.parameters(), learning_rate, betas=BETAS, eps=EPSILON)
+    for group in made.param_groups:  # what PhiML's optimisers do not take, and the native ones do
+        group.update(weight_decay=decay, fused=True)
     return made
 
 

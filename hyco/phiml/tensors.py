@@ -71,7 +71,8 @@ class NativeArrays(Arrays):
             return self.place(math.stack(list(frames), batch("time")))
 
     def _order(self, tensor: Tensor) -> tuple[str, ...]:
-        unknown = [d for d in tensor.shape.names if d not in self._dims]
-        if unknown:
+        names = tensor.shape.names
+        order = tuple(d for d in self._dims if d in names)
+        if len(order) < len(names):
             raise ValueError(f"expected dims among {', '.join(self._dims)}; got {tensor.shape}")
-        return tuple(d for d in self._dims if d in tensor.shape)
+        return order

@@ -11,7 +11,7 @@ from bisect import bisect_right
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from itertools import accumulate
+from itertools import accumulate, chain
 from typing import Literal
 
 import numpy as np
@@ -115,19 +115,36 @@ class Windows:
         before = self._ends[trajectory - 1] if trajectory else 0
         return trajectory, self._starts[trajectory][index - before]
 
+    def positions(self, indices: Sequence[int] | Indices) -> tuple[Indices, Indices]:
+        """`locate` of several windows at once: their trajectories, and their first frames."""
+        numbers = np.asarray(indices, dtype=np.int64)
+        wrong = numbers[(numbers < 0) | (numbers >= len(self))]
+        if len(wrong):
+            raise IndexError(f"window {wrong[0]} of {len(self)}")
+        trajectories, starts = self._places
+        return trajectories[numbers], starts[numbers]
+
+    @cached_property
+    def _places(self) -> tuple[Indices, Indices]:
+        counts = [len(starts) for starts in self._starts]
+        starts = np.fromiter(chain.from_iterable(self._starts), np.int64, len(self))
+        return np.repeat(np.arange(len(counts)), counts), starts
+
     def observed_targets(self, indices: Sequence[int], resolution: tuple[int, ...]) -> Mask | None:
         """Which entries of the targets of these windows are observed, (window, time, *space); None: all."""
         if self.observed is None and self.space is None and self.points is None:
             return None
-        made = np.ones((len(indices), self.rollout_steps - 1, *resolution), dtype=bool)
-        for window, index in zip(made, indices, strict=True):
-            trajectory, start = self.locate(index)
-            is_real = trajectory < len(self.real)
-            if is_real and self.observed is not None:
-                window[~self.observed[trajectory][start + 1 : start + self.rollout_steps]] = False
-            cells = self.space if is_real else self.points
+        trajectories, starts = self.positions(indices)
+        is_real = trajectories < len(self.real)
+        frames = np.ones((len(starts), self.rollout_steps - 1), dtype=bool)
+        if self.observed:
+            firsts = np.cumsum([0, *self.real[:-1]])[trajectories[is_real]] + starts[is_real]
+            frames[is_real] = np.concatenate(self.observed)[firsts[:, None] + range(1, self.rollout_steps)]
+        made = np.empty((*frames.shape, *resolution), dtype=bool)
+        made[:] = frames.reshape(*frames.shape, *(1 for _ in resolution))
+        for kind, cells in ((is_real, self.space), (~is_real, self.points)):
             if cells is not None:
-                window &= cells
+                made[kind] &= cells
         return None if made.all() else made
 
     def batches(

@@ -24,7 +24,6 @@ from math import pi
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy import fft
 
 from hyco.problem.grid import Boundary, Grid
 
@@ -88,6 +87,8 @@ class Waves:
 
     def coefficients(self, values: Array) -> NDArray[np.inexact]:
         """The amplitudes of a field (*space)."""
+        from scipy import fft  # no run waits for it at its start
+
         wide = values.astype(np.float64)
         with np.errstate(all="ignore"):
             if self.boundary == "periodic":

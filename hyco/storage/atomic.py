@@ -31,12 +31,15 @@ _ADVICE = {
 
 
 @contextmanager
-def atomic_write(path: str | Path) -> Iterator[Path]:
+def atomic_write(path: str | Path, *, durable: bool = True) -> Iterator[Path]:
     """A temporary path beside `path`, which takes its place when the block ends without an error.
 
     The temporary keeps the suffix of `path`, since some writers choose their format by it.  Its content
     is on the disk before it takes the place of the old file.  Any error, an interrupt included, removes
     it and leaves the old file.
+
+    `durable=False`, for what can be made again and carries a checksum, does not wait for the disk: other
+    processes find the whole file or none, but a loss of power may leave a part of it.
 
     Raises StorageError when the file cannot be written.  A library that writes by itself may report a
     full disk as any error; one that crashes on it (HDF5) is given memory to write to, and `write_bytes`
@@ -48,7 +51,8 @@ def atomic_write(path: str | Path) -> Iterator[Path]:
         try:
             target.parent.mkdir(parents=True, exist_ok=True)
             yield temporary
-            _sync(temporary)
+            if durable:
+                _sync(temporary)
             os.replace(temporary, target)
         except HycoError:
             raise
@@ -60,7 +64,8 @@ def atomic_write(path: str | Path) -> Iterator[Path]:
     finally:
         with suppress(OSError):
             temporary.unlink()
-    _sync_directory(target.parent)
+    if durable:
+        _sync_directory(target.parent)
 
 
 @contextmanager
@@ -112,9 +117,9 @@ def remove_folder(path: Path) -> None:
     shutil.rmtree(hidden, ignore_errors=True)
 
 
-def write_bytes(path: str | Path, data: bytes | memoryview) -> None:
-    """Write a binary file atomically."""
-    with atomic_write(path) as temporary:
+def write_bytes(path: str | Path, data: bytes | memoryview, *, durable: bool = True) -> None:
+    """Write a binary file atomically; `durable`: see `atomic_write`."""
+    with atomic_write(path, durable=durable) as temporary:
         temporary.write_bytes(data)
 
 

@@ -28,7 +28,14 @@ from hyco.problem.grid import Grid
 from hyco.storage.atomic import write_bytes
 from hyco.storage.trajectory_facts import TrajectoryFacts, check_facts, check_finite
 
-__all__ = ["TrajectoryFacts", "read_facts", "read_trajectory", "simulation_path", "write_trajectory"]
+__all__ = [
+    "TrajectoryFacts",
+    "read_facts",
+    "read_fingerprint",
+    "read_trajectory",
+    "simulation_path",
+    "write_trajectory",
+]
 
 FORMAT = "hyco trajectory"
 FORMAT_VERSION = 1
@@ -91,14 +98,22 @@ def read_facts(path: str | Path) -> TrajectoryFacts:
         return _facts(file, Path(path))
 
 
-def read_trajectory(path: str | Path, *, grid: Grid, layout: FieldLayout, dt: float) -> NDArray[Any]:
+def read_fingerprint(path: str | Path) -> str:
+    """Of the settings that generated a trajectory, without reading anything else."""
+    with _opened(Path(path)) as file:
+        return _text(file.attrs["fingerprint"])
+
+
+def read_trajectory(
+    path: str | Path, *, grid: Grid, layout: FieldLayout, dt: float, facts: TrajectoryFacts | None = None
+) -> NDArray[Any]:
     """Read a trajectory as (field, time, *space), components in the order of the layout.
 
-    Raises DataError when the file is missing, damaged, of another grid, boundary, time step or set of
-    fields, or when a value is not finite.
+    `facts`: what `read_facts` says of the file, where that is known already.  Raises DataError when the file
+    is missing, damaged, of another grid, boundary, time step or set of fields, or when a value is not finite.
     """
     with _opened(Path(path)) as file:
-        facts = _facts(file, Path(path))
+        facts = facts or _facts(file, Path(path))
         check_facts(Path(path), facts, grid=grid, layout=layout, dt=dt)
         array = np.empty((len(layout.components), facts.frames, *grid.resolution), facts.dtype)
         for field in layout.fields:

@@ -11,6 +11,7 @@ from hyco.config import Config
 from hyco.errors import ConfigError, DataError
 from hyco.interfaces import PhysicalModel, SyntheticModel
 from hyco.migration.factory import Factory, choices
+from hyco.migration.loading import loaded
 from hyco.report.evaluation import Evaluation, ParameterResult, SimulationResult
 from hyco.report.observed import Observed
 from hyco.report.page import summary_lines, write_report
@@ -54,6 +55,7 @@ def evaluate_models(
         truth = manager.arrays.numpy(manager.load(simulation))[:, :, : settings.num_frames]
         initial = np.ascontiguousarray(truth[:, :, 0])
         predictions = {n: m.predict(initial, truth.shape[2] - 1)[0] for n, m in models.items()}
+        loaded()
         results.append(SimulationResult(simulation, truth[0], predictions, config.layout.components))
         progress.update("test simulations", done, len(settings.test_sim))
     log.info("drawing figures and animations")

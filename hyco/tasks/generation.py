@@ -12,6 +12,7 @@ from hyco.config import Config
 from hyco.errors import RunError
 from hyco.interfaces import PhysicalModel
 from hyco.migration.factory import Factory
+from hyco.migration.loading import loaded
 from hyco.problem.sampling import stream
 from hyco.storage.fingerprint import fingerprint
 from hyco.storage.hdf5 import read_facts, simulation_path, write_trajectory
@@ -42,6 +43,7 @@ def generate_simulations(
     log.info("simulating %d trajectories with %s in %s mode", len(todo), model.name, model.mode)
     for done, simulation in enumerate(todo, start=total - len(todo) + 1):
         _simulate(config, model, simulation)
+        loaded()
         progress.update("simulations", done, total)
         check()
     return len(todo)

@@ -11,6 +11,7 @@ from hyco.errors import ConfigError
 from hyco.interfaces import Dataset, HybridTrainer, PhysicalTrainer, Record, SyntheticTrainer
 from hyco.learning.memory import BEST
 from hyco.migration.factory import Factory
+from hyco.migration.loading import loaded
 from hyco.report.wording import beside, judged, line, losses
 from hyco.storage.hdf5 import read_facts, simulation_path
 from hyco.storage.parameter_history import NAME, ParameterHistory
@@ -84,6 +85,7 @@ class Training:
                 self._note_parameters()
             self._saver = saver
             self._show()
+            loaded()
             self._fit(factory, hybrid, train, validation)
             saver.save("finished", finished=True)
 

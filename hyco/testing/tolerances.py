@@ -58,7 +58,7 @@ def _in_bf16(error: float, rtol: float) -> dict[str, Tolerance]:
     return {"float32": Tolerance(rtol, 0.0, f"measured {error:g}: {reason}")}
 
 
-KERNELS = "both sides run the same convolutions, phiml's within a trace"
+KERNELS = "both sides run the same convolutions; phiml adds up the borders of a periodic box in another order"
 FOURIER = f"{KERNELS}; of Fourier layers, legacy runs fast transforms, phiml products with matrices"
 
 PHYSICS: Rows = {

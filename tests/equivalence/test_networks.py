@@ -302,31 +302,3 @@ def test_training_mode_uses_the_statistics_of_the_batch(side: str, name: str) ->
     learning = stepped(model, states).values
     model.training(False)
     assert np.abs(learning - at_rest).max() > 1e-3
-
-
-# ------------------------------------------------------------------------------------------------ traces
-
-
-@names
-def test_networks_and_their_losses_are_compiled_once_per_shape_and_history(name: str) -> None:
-    """First without history, then on states that carry one, then with weights that carry none (predict)."""
-    model = network("phiml", name, GRIDS[2], architecture={"batch_norm": True})
-    states = model.arrays.state(smooth_states(model.layout, model.grid, BATCH))
-    for _ in range(3):
-        states = model(states)
-    model.rollout(states, 3)
-    model.predict(smooth_states(model.layout, model.grid, BATCH), 2)
-    assert model.compiled_step[False].traces == 3
-    model.rollout(states, 2)
-    model.predict(smooth_states(model.layout, model.grid, BATCH), 3)
-    assert model.compiled_step[False].traces == 3
-    trainer = trainer_of(model)
-    for _ in range(3):
-        trainer.update(windows(model, 2))
-        trainer.loss(windows(model, 2))
-    assert [trainer.compiled_loss[on].traces for on in (True, False)] == [1, 1]
-    trainer.update(windows(model, 2, 2))
-    trainer.update(windows(model, 2))
-    trainer.loss(windows(model, 2))
-    assert [trainer.compiled_loss[on].traces for on in (True, False)] == [2, 1]
-    assert [model.compiled_step[on].traces for on in (True, False)] == [0, 3]

@@ -6,96 +6,95 @@ import json
 import os
 import subprocess
 import sys
-from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
-from typing import Any
 
 import numpy as np
 import pytest
 
+from benchmarks.experiments import experiment, shipped
 from benchmarks.measure import Outcome, Timed
-from benchmarks.results import Results, Timing, memory_ratio, ratio_lines, seconds, time_ratio
-from benchmarks.scenarios import SCALES, Scenario, experiment, scale, scenarios
-from benchmarks.table import preparation, render
-from benchmarks.targets import TARGETS, Target, read
+from benchmarks.results import Results, ratio_lines
+from benchmarks.scenarios import SCALES, Scenario, scale, scenarios
+from benchmarks.sessions import Session
+from benchmarks.startup import WAYS
+from hyco import load_config
+from hyco.interfaces import PhysicalModel
 from hyco.learning.clocks import peak_memory_mb
 
 ROOT = Path(__file__).parents[2]
-FACTS = {
-    "processor": "a processor",
-    "cores": 2,
-    "threads": 2,
-    "memory_gib": 8.0,
-    "system": "Linux",
-    "versions": {"torch": "2.13.0"},
-    "load_before": 1.9,
-    "taken": "2026-01-02T03:04:05",
+CHOSEN = "roofs or test_step or test_load or (forward and heat) or (synthetic and update) or start_up"
+GROUPS = {"roofs", "step", "load", "forward and backward", "start-up", "synthetic training"}
+COLUMNS = {
+    "roofs": ["machine"],
+    "step": ["legacy", "phiml", "phiflow", "eager"],
+    "forward and backward": ["legacy", "phiml", "phiflow"],
+    "synthetic training": ["legacy", "phiml", "bare"],
 }
 
 
-def timing(
-    mode: str, median: float, *, spread: float = 0.0, group: str = "physical fit", **more: Any
-) -> Timing:
-    """A timing whose quartiles are `spread` away from the median."""
-    base = Timing(group, "64x64", mode, median, median - spread, median + spread, 5)
-    return replace(base, **more)
-
-
-def results(*timings: Timing) -> Results:
-    """These timings as a run's results."""
-    found = Results()
-    for one in timings:
-        found.add(one)
-    return found
-
-
-@pytest.fixture(scope="module")
-def smoke(tmp_path_factory: pytest.TempPathFactory) -> tuple[str, Path]:
-    """(output, JSON) of a real run of the smallest scenarios, as a user starts it."""
-    path = tmp_path_factory.mktemp("benchmarks") / "result.json"
-    command = [sys.executable, "-m", "pytest", "benchmarks", "--benchmark-only", f"--benchmark-json={path}"]
-    environment = {k: v for k, v in os.environ.items() if not k.startswith(("PYTEST_", "COV_"))}
-    environment |= {"HYCO_BENCHMARKS": "smoke", "OMP_NUM_THREADS": "1"}
-    done = subprocess.run(
-        [*command, "-k", "test_step or test_load or test_synthetic", "-p", "no:cacheprovider"],
+def run(*arguments: str, **environment: str) -> subprocess.CompletedProcess[str]:
+    """pytest on the smallest scenarios, as a user starts it."""
+    command = [sys.executable, "-m", "pytest", "benchmarks", "--benchmark-only", "-p", "no:cacheprovider"]
+    clean = {k: v for k, v in os.environ.items() if not k.startswith(("PYTEST_", "COV_"))}
+    return subprocess.run(
+        [*command, *arguments],
         cwd=ROOT,
-        env=environment,
+        env={**clean, "HYCO_BENCHMARKS": "smoke", "OMP_NUM_THREADS": "1", **environment},
         capture_output=True,
         text=True,
         check=False,
     )
+
+
+@pytest.fixture(scope="module")
+def smoke(tmp_path_factory: pytest.TempPathFactory) -> tuple[str, Path]:
+    """(output, JSON) of a real run."""
+    path = tmp_path_factory.mktemp("benchmarks") / "result.json"
+    done = run(f"--benchmark-json={path}", "-k", CHOSEN)
     assert done.returncode == 0, done.stdout[-3000:] + done.stderr[-1000:]
     return done.stdout, path
 
 
 def test_a_run_times_every_mode_of_every_chosen_scenario(smoke: tuple[str, Path]) -> None:
     found, facts = Results.read(smoke[1])
-    chosen = {"step", "load", "synthetic training step"}
-    expected = {(s.group, s.name) for s in scenarios(SCALES["smoke"]) if s.group in chosen}
+    partly = {"synthetic training": "update", "forward and backward": "heat"}
+    expected = {
+        (s.group, s.name)
+        for s in scenarios(SCALES["smoke"])
+        if s.group in GROUPS and partly.get(s.group, "") in s.name
+    }
     assert set(found.timings) == expected
     for (group, _), modes in found.timings.items():
-        assert list(modes) == ["legacy", "phiml", *(["eager"] if group == "step" else [])]
+        assert list(modes) == COLUMNS.get(group, ["legacy", "phiml"])
         assert all(t.median > 0 and t.rounds >= 2 and len(t.warmup) == 1 for t in modes.values())
     assert facts["threads"] == 1
+    assert facts["device"] == "cpu"
     assert facts["versions"]["torch"]
 
 
-def test_a_run_ends_with_the_ratios_and_makes_a_page(smoke: tuple[str, Path]) -> None:
+def test_a_run_ends_with_the_ratios_and_makes_a_page(smoke: tuple[str, Path], tmp_path: Path) -> None:
     output, path = smoke
-    found, _ = Results.read(path)
+    found = Session.read(path).results
     assert all(line in output for line in ratio_lines(found))
-    page = subprocess.run(
-        [sys.executable, "-m", "benchmarks.table", str(path)],
-        cwd=ROOT,
-        capture_output=True,
-        text=True,
-        check=True,
-    ).stdout
-    assert page == render(*Results.read(path))
-    for (_, name), modes in found.timings.items():
-        ratio = modes["phiml"].median / modes["legacy"].median
-        assert any(line.startswith(f"| {name} |") and f" {ratio:.2f} |" in line for line in page.splitlines())
+    written = tmp_path / "docs" / "benchmarks.md"
+    subprocess.run(
+        [sys.executable, "-m", "benchmarks.page", str(path), "--output", str(written)], cwd=ROOT, check=True
+    )
+    page = written.read_text()
+    for (group, name), modes in found.timings.items():
+        if group != "roofs":
+            ratio = modes["phiml"].median / modes["legacy"].median
+            rows = [line for line in page.splitlines() if line.startswith(f"| {name} |")]
+            assert any(f" {ratio:.2f} |" in row for row in rows)
+    assert "there was no CUDA device" in page
+
+
+def test_without_a_gpu_everything_is_skipped_with_the_reason() -> None:
+    done = run("-k", "test_step", "-rs", HYCO_BENCHMARKS_DEVICE="cuda", CUDA_VISIBLE_DEVICES="")
+    assert done.returncode == 0, done.stdout[-2000:]
+    assert "cuda: PyTorch sees no CUDA device here" in done.stdout
+    assert "passed" not in done.stdout
 
 
 def test_foreign_json_is_refused(tmp_path: Path) -> None:
@@ -103,80 +102,6 @@ def test_foreign_json_is_refused(tmp_path: Path) -> None:
     path.write_text(json.dumps({"machine_info": {}, "benchmarks": []}))
     with pytest.raises(ValueError, match="'hyco' is missing"):
         Results.read(path)
-
-
-def test_ratios_and_the_cost_of_warming_up() -> None:
-    legacy, phiml = (
-        timing("legacy", 2.0, spread=0.5),
-        timing("phiml", 3.0, spread=1.0, warmup=(9.0, 5.0, 3.0)),
-    )
-    ratio = time_ratio({"legacy": legacy, "phiml": phiml}, "phiml", "legacy")
-    assert ratio is not None
-    assert (ratio.value, ratio.low, ratio.high) == (1.5, 2.0 / 2.5, 4.0 / 1.5)
-    assert phiml.preparation == 17.0 - 9.0
-    assert time_ratio({"legacy": legacy}, "phiml", "legacy") is None
-
-
-def test_memory_is_judged_by_the_median_peak() -> None:
-    modes = {
-        m: timing(m, 1.0, peaks=p) for m, p in {"legacy": (90.0, 100.0, 200.0), "phiml": (80.0,)}.items()
-    }
-    ratio = memory_ratio(modes, "phiml", "legacy")
-    assert ratio is not None
-    assert (ratio.value, ratio.low, ratio.high) == (0.8, 0.4, 80 / 90)
-    assert memory_ratio({m: replace(t, peaks=()) for m, t in modes.items()}, "phiml", "legacy") is None
-
-
-@pytest.mark.parametrize(
-    ("phiml", "spread", "verdict", "row"),
-    [
-        (0.80, 0.0, "Training time: met.", "| 0.80 | 0.80 to 0.80 | met |"),
-        (0.85, 0.0, "Training time: met.", "| met |"),
-        (0.86, 0.0, "Training time: missed.", "| missed |"),
-        (0.90, 0.1, "Training time: missed.", "| missed, unclear |"),
-    ],
-)
-def test_the_reading_follows_the_numbers(phiml: float, spread: float, verdict: str, row: str) -> None:
-    text = "\n".join(read(TARGETS[0], results(timing("legacy", 1.0), timing("phiml", phiml, spread=spread))))
-    assert verdict in text
-    assert row in text
-
-
-def test_a_target_that_is_met_on_average_says_where_it_is_not() -> None:
-    found = results(
-        timing("legacy", 1.0),
-        timing("phiml", 1.0),
-        timing("legacy", 1.0, group="hybrid cycle"),
-        timing("phiml", 0.25, group="hybrid cycle"),
-    )
-    text = "\n".join(read(TARGETS[0], found))
-    assert "met on average only" in text
-    assert "is 0.50 (geometric mean of 2 scenarios), 41 % below the limit of 0.85" in text
-    assert "Of 2, 1 scenario reaches the goal." in text
-
-
-def test_a_speedup_is_judged_from_below_and_nothing_is_read_from_nothing() -> None:
-    simulation: Target = TARGETS[-1]
-    assert simulation.met(10.0)
-    assert not simulation.met(9.99)
-    found = results(timing("phiml", 1.0, group="step"), timing("eager", 5.0, group="step"))
-    assert "is 5.00, 50 % below the limit of 10" in read(simulation, found)[0]
-    assert read(simulation, results()) == [f"**Simulation: not measured.** Goal: {simulation.goal}."]
-
-
-def test_the_page_says_when_the_machine_was_busy_and_what_first_calls_cost() -> None:
-    found = results(timing("legacy", 1.0, warmup=(1.5,)), timing("phiml", 1.0, warmup=(4.0, 1.0)))
-    assert "the machine was busy" in render(found, FACTS)
-    assert "the machine was busy" not in render(found, {**FACTS, "load_before": 0.4})
-    assert preparation(found)[-1] == "| physical fit: 64x64 | 1.5 s | 500 ms | 4 s | 3 s |"
-
-
-@pytest.mark.parametrize(
-    ("value", "text"),
-    [(12.34, "12.3 s"), (0.9996, "1000 ms"), (0.0021, "2.1 ms"), (3e-7, "300 ns"), (0.0, "0")],
-)
-def test_durations_are_readable(value: float, text: str) -> None:
-    assert seconds(value) == text
 
 
 def test_unequal_work_is_refused() -> None:
@@ -200,10 +125,46 @@ def test_scenarios_have_names_of_their_own_and_share_their_data(tmp_path: Path) 
     for size in SCALES.values():
         every = list(scenarios(size))
         assert len({(s.group, s.name) for s in every}) == len(every)
-    legacy, phiml = (experiment(tmp_path, 16, mode=mode) for mode in ("legacy", "phiml"))
-    assert legacy.data.data_dir == phiml.data.data_dir
+    modes = "legacy", "phiml", "phiflow"
+    legacy, phiml, phiflow = (experiment(tmp_path, 16, mode=mode) for mode in modes)
+    assert legacy.data.data_dir == phiml.data.data_dir == phiflow.data.data_dir
     assert legacy.data.cache_dir != phiml.data.cache_dir
     assert legacy.trainer == phiml.trainer
+    assert phiflow.trainer.model_copy(update={"kernels": "auto"}) == phiml.trainer
+    assert phiflow.trainer.kernels == "phiflow"
+
+
+def test_the_shipped_experiment_is_changed_in_its_places_only(tmp_path: Path) -> None:
+    scenario = next(s for s in scenarios(SCALES["full"]) if s.group == "training run")
+    found = shipped(tmp_path, scenario, mode="phiml", size=SCALES["full"])
+    own = load_config("burgers", ["trainer.device=cpu"])
+    assert (found.trainer, found.model, found.cache) == (own.trainer, own.model, own.cache)
+    assert found.data.num_simulations == own.data.num_simulations
+    assert found.data.data_dir.is_relative_to(tmp_path)
+
+
+@pytest.mark.parametrize("equation", ["burgers", "heat", "advection"])
+def test_a_cell_is_the_same_work_on_every_grid(equation: str, tmp_path: Path) -> None:
+    coarse, fine = (experiment(tmp_path, n, equation=equation) for n in (32, 64))
+    for name, value in coarse.true_parameters().items():
+        times = [c.model.physical.dt / c.grid.spacing[0] for c in (coarse, fine)]
+        assert times[0] == pytest.approx(times[1])  # CFL number of a unit of velocity
+        numbers = [
+            np.mean(c.true_parameters()[name]) * c.model.physical.dt / c.grid.spacing[0] ** 2
+            for c in (coarse, fine)
+        ]
+        if equation != "advection":
+            assert numbers[0] == pytest.approx(numbers[1], rel=0.01)
+        assert np.ptp(value) > 0
+
+
+def test_start_up_watches_every_way_to_take_a_step() -> None:
+    assert all(callable(getattr(PhysicalModel, way)) for way in WAYS)
+
+
+def test_start_up_is_not_timed_where_no_step_was_taken() -> None:
+    command = [sys.executable, "-m", "benchmarks.startup", "before", "configs"]
+    assert subprocess.run(command, cwd=ROOT, capture_output=True, check=False).returncode == 3
 
 
 def test_an_unknown_scale_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:

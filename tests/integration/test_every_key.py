@@ -261,6 +261,19 @@ def stepped(config: Config) -> list[int]:
     return [model.compiled_step.traces]
 
 
+def network_calls(config: Config) -> int:
+    """How often the network computes in one update."""
+    write_data(config)
+    with mode_from(config):
+        factory = Factory(config)
+        trainer: Any = factory.synthetic_trainer(factory.synthetic_model())
+        batch = factory.dataset(factory.data_manager(), (0,)).get_batch([0])
+    calls: list[int] = []
+    trainer.model.network.register_forward_pre_hook(lambda *_: calls.append(1))
+    trainer.update(batch)
+    return len(calls)
+
+
 def what_came(config: Config) -> str:
     """What the training did, or why it did not."""
     try:
@@ -535,6 +548,7 @@ PROBES: dict[str, Probe] = {
     "trainer.synthetic.amp": Probe(
         "trainer.synthetic.amp=bf16", ("trainer.precision=float32", *NETWORK), learned
     ),
+    "trainer.synthetic.recompute": Probe("trainer.synthetic.recompute=true", NETWORK, network_calls),
     "trainer.synthetic.input_noise.scale": Probe("trainer.synthetic.input_noise.scale=0.1", NETWORK),
     "trainer.physical.epochs": Probe("trainer.physical.epochs=2", ALONE),
     "trainer.physical.window_stride": Probe("trainer.physical.window_stride=2", ALONE),

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from hyco.errors import DataError
 from hyco.problem.fields import FieldLayout, FieldSpec
 from hyco.problem.grid import Grid
-from hyco.storage.caching import CacheEntry, TrajectoryCache, checksum
+from hyco.storage.caching import Algorithm, CacheEntry, RememberedFacts, TrajectoryCache, checksum
 from hyco.storage.hdf5 import simulation_path, write_trajectory
 
 GRID = Grid.of(x=(3.0, 6), y=(2.0, 4))
@@ -29,20 +29,24 @@ class NumpyFormat:
     def write(self, path: Path, entry: CacheEntry) -> None:
         """All of it."""
         path.parent.mkdir(parents=True, exist_ok=True)
-        np.savez(path, array=entry.array, facts=np.array([entry.fingerprint, entry.checksum]))
+        np.savez(path, array=entry.array, facts=np.array([entry.fingerprint, entry.checksum, entry.fits]))
 
     def read(self, path: Path) -> CacheEntry:
         """All of it; ValueError when it is none."""
         try:
             with np.load(path) as content:
-                fingerprint, total = content["facts"].tolist()
-                return CacheEntry(content["array"], fingerprint, total)
+                return CacheEntry(content["array"], *content["facts"].tolist())
         except Exception as error:
             raise ValueError("not a cache") from error
 
     def read_fingerprint(self, path: Path) -> str:
         """The fingerprint."""
         return self.read(path).fingerprint
+
+    def read_origin(self, path: Path) -> tuple[str, str]:
+        """The fingerprint, and what the source fits."""
+        entry = self.read(path)
+        return entry.fingerprint, entry.fits
 
 
 def write_simulation(folder: Path, number: int, seed: int = 0) -> NDArray[np.float64]:
@@ -61,12 +65,16 @@ def write_simulation(folder: Path, number: int, seed: int = 0) -> NDArray[np.flo
     return array
 
 
-@pytest.fixture
-def cache(tmp_path: Path) -> TrajectoryCache:
-    """Caches of three trajectories in double precision."""
+@pytest.fixture(params=["plain", "quick"])
+def cache(request: pytest.FixtureRequest, tmp_path: Path) -> TrajectoryCache:
+    """Caches of three trajectories in double precision, as legacy mode has them, and as phiml mode has."""
     for number in range(3):
         write_simulation(tmp_path / "data", number)
-    return TrajectoryCache(tmp_path / "data", tmp_path / "cache", GRID, LAYOUT, 0.5, "float64", NumpyFormat())
+    form = NumpyFormat()
+    made = TrajectoryCache(tmp_path / "data", tmp_path / "cache", GRID, LAYOUT, 0.5, "float64", form)
+    if request.param == "plain":
+        return made
+    return replace(made, algorithm="xxh3", facts=RememberedFacts(), origin=form.read_origin)
 
 
 def warnings_of(caplog: pytest.LogCaptureFixture) -> list[str]:
@@ -78,7 +86,8 @@ def poison(cache: TrajectoryCache, number: int) -> None:
     """Replace what a valid cache holds, checksum and all, so that reading it shows."""
     entry = cache.format.read(cache.path(number))
     array = np.full_like(entry.array, 7.0)
-    cache.format.write(cache.path(number), replace(entry, array=array, checksum=checksum(array)))
+    total = checksum(array, cache.algorithm)
+    cache.format.write(cache.path(number), replace(entry, array=array, checksum=total))
 
 
 def test_the_first_load_makes_a_cache_and_the_second_reads_it(cache: TrajectoryCache) -> None:
@@ -215,13 +224,67 @@ def test_a_broken_trajectory_is_an_error_and_leaves_no_cache(cache: TrajectoryCa
 
 
 def test_a_trajectory_of_another_problem_is_refused(cache: TrajectoryCache) -> None:
-    with pytest.raises(DataError, match="time step"):
-        replace(cache, dt=0.25).load(0)
+    cache.load(0)  # a cache that is valid changes nothing about it
+    for other, says in (
+        ({"dt": 0.25}, "time step"),
+        ({"grid": Grid.of(x=(3.5, 6), y=(2.0, 4))}, "box"),
+        ({"layout": FieldLayout((FieldSpec("density"),), GRID.axes)}, "field density"),
+    ):
+        another = replace(cache, **other)
+        for use in (another.load, another.is_cached, lambda s, a=another: a.prepare([s])):
+            with pytest.raises(DataError, match=says):
+                use(0)
+    assert cache.is_cached(0)
 
 
-def test_a_checksum_sees_every_bit_and_not_the_memory_order(rng: np.random.Generator) -> None:
+def test_a_checksum_of_either_kind_is_understood(
+    cache: TrajectoryCache, caplog: pytest.LogCaptureFixture
+) -> None:
+    expected = cache.load(0)
+    for algorithm in ("blake2b", "xxh3"):
+        entry = cache.format.read(cache.path(0))
+        cache.format.write(cache.path(0), replace(entry, checksum=checksum(expected, algorithm), fits=""))
+        assert np.array_equal(cache.load(0), expected)
+        assert cache.format.read(cache.path(0)).checksum == checksum(expected, algorithm)
+    assert not warnings_of(caplog)
+
+
+@pytest.mark.parametrize("cache", ["quick"], indirect=True)
+def test_an_unchanged_source_is_not_looked_at_twice(
+    cache: TrajectoryCache, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    expected = cache.load(0)
+
+    def refuse(path: Path) -> None:
+        raise AssertionError(f"{path} was read")
+
+    monkeypatch.setattr("hyco.storage.caching.read_facts", refuse)
+    fresh = replace(cache, facts=RememberedFacts())
+    assert np.array_equal(fresh.load(0), expected)
+    assert fresh.is_cached(0)
+    with pytest.raises(AssertionError, match="was read"):
+        touched(fresh).is_cached(0)
+
+
+def test_facts_are_read_again_when_the_file_has_changed(cache: TrajectoryCache) -> None:
+    facts, path = RememberedFacts(), simulation_path(cache.data_dir, 0)
+    first = facts(path)
+    assert facts(path) is first
+    rewritten(cache)  # of the same size and age
+    assert facts(path).fingerprint == "settings 1" != first.fingerprint
+    path.unlink()
+    with pytest.raises(DataError, match="no such file"):
+        facts(path)
+
+
+@pytest.mark.parametrize("algorithm", ["blake2b", "xxh3"])
+def test_a_checksum_sees_every_bit_and_not_the_memory_order(
+    rng: np.random.Generator, algorithm: Algorithm
+) -> None:
     array = rng.standard_normal((3, 4))
-    assert checksum(np.asfortranarray(array)) == checksum(array)
-    flipped = array.copy()
-    flipped.view(np.uint64)[2, 3] ^= 1
-    assert checksum(flipped) != checksum(array)
+    total = checksum(array, algorithm)
+    assert checksum(np.asfortranarray(array), algorithm) == total
+    for bit in range(64):
+        flipped = array.copy()
+        flipped.view(np.uint64)[2, 3] ^= np.uint64(1 << bit)
+        assert checksum(flipped, algorithm) != total

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import pytest
 
@@ -115,3 +117,54 @@ def test_real_windows_keep_their_order_when_generated_ones_join() -> None:
     alone = [i for b in real.batches(5, np.random.default_rng(7)) for i in b]
     joined = Windows((22,), 3, generated=(8,)).batches(99, np.random.default_rng(7))
     assert [i for b in joined for i in b if i < 20] == alone
+
+
+MASKED: dict[str, Any] = {
+    "all": {},
+    "frames": {"observed": (np.arange(9) % 2 == 0, np.arange(7) % 3 == 0)},
+    "cells": {"space": np.eye(3, 4, dtype=bool)},
+    "generated": {"points": ~np.eye(3, 4, dtype=bool)},
+    "first": {"first_only": True, "space": np.eye(3, 4, dtype=bool)},
+    "everything": {
+        "observed": (np.arange(9) % 2 == 0, np.arange(7) % 3 == 0),
+        "space": np.eye(3, 4, dtype=bool),
+        "points": ~np.eye(3, 4, dtype=bool),
+    },
+}
+masked = pytest.mark.parametrize("options", MASKED.values(), ids=MASKED)
+
+
+@masked
+def test_places_of_several_windows_are_those_of_each(options: dict[str, Any]) -> None:
+    windows = Windows((9, 7), 4, generated=(6, 6), **options)
+    numbers = np.random.default_rng(0).permutation(len(windows)).tolist()
+    trajectories, starts = windows.positions(numbers)
+    assert list(zip(trajectories.tolist(), starts.tolist(), strict=True)) == [
+        windows.locate(n) for n in numbers
+    ]
+    for wrong in (-1, len(windows)):
+        with pytest.raises(IndexError, match=f"window {wrong} of {len(windows)}"):
+            windows.positions([0, wrong])
+
+
+@masked
+def test_what_is_observed_of_several_windows_is_what_is_observed_of_each(options: dict[str, Any]) -> None:
+    windows = Windows((9, 7), 4, generated=(6, 6), **options)
+    numbers = np.random.default_rng(1).permutation(len(windows)).tolist()
+    expected = np.ones((len(numbers), 3, 3, 4), dtype=bool)
+    for window, number in zip(expected, numbers, strict=True):
+        trajectory, start = windows.locate(number)
+        if trajectory < 2 and windows.observed is not None:
+            window[~windows.observed[trajectory][start + 1 : start + 4]] = False
+        cells = windows.space if trajectory < 2 else windows.points
+        if cells is not None:
+            window &= cells
+    found = windows.observed_targets(numbers, (3, 4))
+    assert (found is None) == bool(expected.all())
+    assert found is None or np.array_equal(found, expected)
+
+
+def test_masks_that_show_everything_are_no_masks() -> None:
+    windows = Windows((9,), 4, observed=(np.ones(9, dtype=bool),), space=np.ones((3, 4), dtype=bool))
+    assert windows.observed_targets([0, 3], (3, 4)) is None
+    assert Windows((), 4, generated=(9,), observed=()).observed_targets([2], (3, 4)) is None

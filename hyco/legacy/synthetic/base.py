@@ -5,15 +5,17 @@ from __future__ import annotations
 from abc import abstractmethod
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, cast
 
 import torch
 from numpy.typing import NDArray
+from torch.utils.checkpoint import checkpoint
 
 from hyco.interfaces import SyntheticModel
-from hyco.learning.amp import network_precision
+from hyco.learning.amp import lowered, network_precision
 from hyco.learning.checkpoints import check_entries
 from hyco.learning.descriptions import check_surrogate, completed, describe_surrogate
+from hyco.learning.recomputation import recomputes
 from hyco.legacy.checkpoints import SUFFIX, read_checkpoint, write_checkpoint
 from hyco.legacy.device import Compute
 from hyco.legacy.tensors import NativeArrays
@@ -96,15 +98,24 @@ class NetworkModel(SyntheticModel):
         if amp is None:
             output: torch.Tensor = self.network(seen)
             return output
-        # without the cache, which would make the weights that a trace has met constants of it
-        with torch.autocast(seen.device.type, LOWERED[amp], cache_enabled=False):
+        with torch.autocast(seen.device.type, LOWERED[amp]):
             return self.network(seen).to(seen.dtype)
 
     def rollout(self, state: torch.Tensor, steps: int) -> torch.Tensor:
         frames = [self.arrays.place(state)]
         for _ in range(steps):
-            frames.append(self(frames[-1]))
+            frames.append(self._again(frames[-1]) if recomputes() else self(frames[-1]))
         return torch.stack(frames, dim=2)
+
+    def _again(self, state: torch.Tensor) -> torch.Tensor:
+        """The same as a call, whose gradients compute it a second time, in the precision in force now."""
+        amp = network_precision()
+
+        def step(state: torch.Tensor) -> torch.Tensor:
+            with lowered(amp):
+                return self(state)
+
+        return cast(torch.Tensor, checkpoint(step, state, use_reentrant=False, preserve_rng_state=False))
 
     @torch.no_grad()
     def predict(self, initial: NDArray[Any], steps: int) -> NDArray[Any]:

@@ -23,6 +23,7 @@ from hyco.interfaces import (
 )
 from hyco.learning.amp import check_amp, lowered
 from hyco.learning.descriptions import check_surrogate
+from hyco.learning.recomputation import check_recomputation, recomputing
 from hyco.learning.schedules import Schedule
 from hyco.learning.training import EpochLoop, ignore
 from hyco.learning.weighting import entry_weights
@@ -48,11 +49,13 @@ class SyntheticTrainer(interfaces.SyntheticTrainer):
         gradient_clipping: the greatest norm of a gradient, of all weights together; None: any.
         early_stopping, curriculum, pulse: see `hyco.learning.training.EpochLoop`.
         amp: what the network computes in while it is trained, see `hyco.learning.amp`; None: as its weights.
+        recompute: whether gradients cost a second rollout, see `hyco.learning.recomputation`.
         input_noise: on the initial states of updates, see `hyco.learning.training.EpochLoop`.
         seed: of the order of windows, and of the noise.
         observe: called with the record of every epoch.
 
-    Raises ConfigError for fp16 on a CPU, and for amp with weights in float64.
+    Raises ConfigError for fp16 on a CPU, for amp with weights in float64, and for recomputation of a network
+    with batch normalisation.
     """
 
     mode = "legacy"
@@ -69,6 +72,7 @@ class SyntheticTrainer(interfaces.SyntheticTrainer):
         early_stopping: EarlyStopping | None = None,
         curriculum: Callable[[int], int] | None = None,
         amp: Literal["bf16", "fp16"] | None = None,
+        recompute: bool = False,
         input_noise: float = 0.0,
         seed: int = 0,
         observe: Observer = ignore,
@@ -80,8 +84,10 @@ class SyntheticTrainer(interfaces.SyntheticTrainer):
         self.gradient_clipping = gradient_clipping
         self.gradient_norm: Any = None
         self.amp = amp
+        self.recompute = recompute
         compute = cast(NativeArrays, model.arrays).compute
         check_amp(amp, compute.device, compute.precision)
+        check_recomputation(recompute, [name for name, _ in model.network.named_buffers()])
         self._optimiser = optimiser(model.network, schedule(0), optimizer)
         self._scaler = torch.amp.GradScaler("cuda") if amp == "fp16" else None
         self._loop = EpochLoop(
@@ -139,7 +145,8 @@ class SyntheticTrainer(interfaces.SyntheticTrainer):
         """One step of the optimiser; the loss before it, still on the device."""
         self.model.training(True)
         self._optimiser.zero_grad()
-        loss = self._loss(batch, weights)
+        with recomputing(self.recompute):
+            loss = self._loss(batch, weights)
         self._descend(loss)
         return loss.detach()
 

@@ -3,21 +3,22 @@
 from __future__ import annotations
 
 from abc import abstractmethod
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
-from phiml import math
-from phiml.math import Tensor, channel
+from phiml.backend import choose_backend
+from phiml.math import Tensor
 
 from hyco.interfaces import SyntheticModel
-from hyco.learning.amp import network_precision
+from hyco.learning.amp import lowered, network_precision
 from hyco.learning.checkpoints import check_entries
 from hyco.learning.descriptions import check_surrogate, completed, describe_surrogate
+from hyco.learning.recomputation import recomputes
 from hyco.phiml.checkpoints import SUFFIX, read_checkpoint, write_checkpoint
-from hyco.phiml.device import Compiled, Compute, frozen
+from hyco.phiml.device import Compute, frozen
 from hyco.phiml.tensors import NativeArrays
 from hyco.problem.fields import FieldLayout
 from hyco.problem.grid import Grid
@@ -30,7 +31,8 @@ class NetworkModel(SyntheticModel):
     """A surrogate around one network; a network architecture adds `build`.
 
     The network sees all fields (`inputs="all"`) or the dynamic ones, and predicts the dynamic ones at the
-    next step, or with `residual` their change.  Static fields pass through bit for bit.
+    next step, or with `residual` their change.  Static fields pass through bit for bit.  Names are taken off
+    the values once for a whole rollout: the network is PhiML's, in the library that PhiML computes with.
 
     Args:
         layout, grid: the components of a state, and the cells they live on.
@@ -69,15 +71,15 @@ class NetworkModel(SyntheticModel):
             inputs=inputs,
             precision=precision,
         )
-        self._inputs = layout.components if inputs == "all" else layout.dynamic
+        self._inputs = layout.indices(layout.components if inputs == "all" else layout.dynamic)
+        self._dynamic = layout.indices(layout.dynamic)
+        from hyco.kernels.layers import wrapping
+
         with self.arrays.compute.scope():
-            network = self.build(len(self._inputs), len(layout.dynamic), grid, **architecture)
-        self.network = network.double() if precision == "float64" else network.float()
+            network = self.build(len(self._inputs), len(self._dynamic), grid, **architecture)
+        self.network = wrapping(network.double() if precision == "float64" else network.float())
         shapes = {name: tuple(p.shape) for name, p in self.network.named_parameters()}
         self.assign({**self.weights(), **initial_weights(shapes, stream(seed, "weights"))})
-        self.compiled_step = {
-            on: Compiled(self._advance, self.arrays.compute, network=self.network) for on in (False, True)
-        }
         self.training(False)
 
     @staticmethod
@@ -86,22 +88,43 @@ class NetworkModel(SyntheticModel):
         """The network (batch, inputs, *space) -> (batch, outputs, *space); `sizes`: inputs, outputs, grid."""
 
     def __call__(self, state: Tensor) -> Tensor:
-        return self.arrays.place(self.compiled_step[self.network.training](self.arrays.place(state)))
+        arrays, axes = self.arrays, self.layout.axes
+        native = arrays.native(arrays.place(state), "batch", "field", *axes)
+        with arrays.compute.scope():  # PhiML's networks round what comes in to the precision in force
+            return arrays.wrap(self._next(native), "batch", "field", *axes)
 
-    def _advance(self, state: Tensor) -> Tensor:
-        dynamic = channel(field=",".join(self.layout.dynamic))
-        seen = state.field[list(self._inputs)]
-        self._be_part_of_traces()
-        predicted = math.native_call(self._called, seen, channels_last=False, channel_dim=dynamic)
+    def rollout(self, state: Tensor, steps: int) -> Tensor:
+        arrays, axes = self.arrays, self.layout.axes
+        frames = [arrays.native(arrays.place(state), "batch", "field", *axes)]
+        with arrays.compute.scope():
+            for _ in range(steps):
+                frames.append(self._again(frames[-1]) if recomputes() else self._next(frames[-1]))
+            stacked = choose_backend(*frames).stack(frames, 2)
+        return arrays.wrap(stacked, "batch", "field", "time", *axes)
+
+    def _next(self, state: Any) -> Any:
+        """The state after one step, both native, (batch, field, *space)."""
+        predicted = self._called(_components(state, self._inputs))
         if self.residual:
-            predicted = state.field[list(self.layout.dynamic)] + predicted
+            predicted = _components(state, self._dynamic) + predicted
         if not self.layout.static:
             return predicted
-        parts = {
-            name: (predicted if name in self.layout.dynamic else state).field[name]
-            for name in self.layout.components
-        }
-        return math.stack(parts, channel("field"))
+        parts = list(state.split(1, 1))
+        for component, part in zip(self._dynamic, predicted.split(1, 1), strict=True):
+            parts[component] = part
+        return choose_backend(state).concat(parts, 1)
+
+    def _again(self, state: Any) -> Any:
+        """The same, whose gradients compute it a second time, in the precisions in force now."""
+        from hyco.kernels.layers import again
+
+        amp = network_precision()
+
+        def step(state: Any) -> Any:
+            with self.arrays.compute.scope(), lowered(amp):
+                return self._next(state)
+
+        return again(step, state)
 
     def _called(self, seen: Any) -> Any:
         """The network's output in the precision of its input, computed in the precision that is in force."""
@@ -109,23 +132,8 @@ class NetworkModel(SyntheticModel):
         if amp is None:
             return self.network(seen)
         native = self.arrays.compute.library.nn_library().torch
-        # without the cache, which would make the weights that a trace has met constants of it
-        with native.autocast(seen.device.type, getattr(native, LOWERED[amp]), cache_enabled=False):
+        with native.autocast(seen.device.type, getattr(native, LOWERED[amp])):
             return self.network(seen).to(seen.dtype)
-
-    def _be_part_of_traces(self) -> None:
-        """Tell PhiML that what it is tracing, if anything, calls this network.
-
-        Its weights belong to the trace then.  Of PhiML's networks only the U-Net and the MLP tell it
-        themselves (1.16.1); the weights of any other would be constants of the trace, which PyTorch refuses.
-        """
-        self.arrays.compute.library.nn_library().register_module_call(self.network)
-
-    def rollout(self, state: Tensor, steps: int) -> Tensor:
-        frames = [self.arrays.place(state)]
-        for _ in range(steps):
-            frames.append(self(frames[-1]))
-        return self.arrays.stack(frames)
 
     def predict(self, initial: NDArray[Any], steps: int) -> NDArray[Any]:
         self.training(False)
@@ -151,3 +159,11 @@ class NetworkModel(SyntheticModel):
         check_entries(path, self.weights(), weights)
         check_surrogate(path, self.description, facts)
         self.assign(weights)
+
+
+def _components(state: Any, indices: Sequence[int]) -> Any:
+    """Some components of a native state, without a copy where they are neighbours."""
+    first, last = indices[0], indices[-1] + 1
+    if tuple(indices) != tuple(range(first, last)):
+        return state[:, list(indices)]
+    return state if last - first == state.shape[1] else state[:, first:last]

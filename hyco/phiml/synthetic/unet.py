@@ -6,7 +6,6 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 from phiml import nn
-from phiml.backend import choose_backend
 
 from hyco.migration.registry import register
 from hyco.phiml.synthetic.base import NetworkModel
@@ -72,10 +71,11 @@ def _make_periodic(network: Any, rank: int) -> None:
 
 def _periodic(upsample: Callable[[Any], Any], rank: int) -> Callable[[Any], Any]:
     """Linear upsampling by 2 that sees one coarse cell beyond each end of the box."""
+    from hyco.kernels.layers import wrap
+
     inner = (slice(None), slice(None), *(slice(2, -2),) * rank)
 
     def wrapped(coarse: Any) -> Any:
-        widths = [(0, 0), (0, 0), *[(1, 1)] * rank]
-        return upsample(choose_backend(coarse).pad(coarse, widths, mode="periodic"))[inner]
+        return upsample(wrap(coarse, (1,) * rank))[inner]
 
     return wrapped

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from math import ceil
 from pathlib import Path
 from typing import Any, Literal, cast
 
@@ -23,17 +24,21 @@ from hyco.interfaces import (
 )
 from hyco.learning.amp import check_amp, lowered
 from hyco.learning.descriptions import check_surrogate
+from hyco.learning.recomputation import check_recomputation, normalises, recomputing
 from hyco.learning.schedules import Schedule
 from hyco.learning.training import EpochLoop, ignore
 from hyco.learning.weighting import entry_weights
 from hyco.migration.registry import register
 from hyco.phiml.checkpoints import SUFFIX, read_checkpoint, write_checkpoint
-from hyco.phiml.device import Compiled, frozen
+from hyco.phiml.device import frozen
 from hyco.phiml.losses import rollout_loss
 from hyco.phiml.optimisers import clip_gradients, moments, optimiser, put_moments, set_learning_rate
 from hyco.phiml.tensors import NativeArrays
 
 KIND = "synthetic training state"
+CELLS_AT_ONCE = (
+    1 << 15
+)  # of the windows that a CPU differentiates together: beyond, its caches do not hold them
 ADAM = Optimizer()
 
 
@@ -49,11 +54,13 @@ class SyntheticTrainer(interfaces.SyntheticTrainer):
         gradient_clipping: the greatest norm of a gradient, of all weights together; None: any.
         early_stopping, curriculum, pulse: see `hyco.learning.training.EpochLoop`.
         amp: what the network computes in while it is trained, see `hyco.learning.amp`; None: as its weights.
+        recompute: whether gradients cost a second rollout, see `hyco.learning.recomputation`.
         input_noise: on the initial states of updates, see `hyco.learning.training.EpochLoop`.
         seed: of the order of windows, and of the noise.
         observe: called with the record of every epoch.
 
-    Raises ConfigError for fp16 on a CPU, and for amp with weights in float64.
+    Raises ConfigError for fp16 on a CPU, for amp with weights in float64, and for recomputation of a network
+    with batch normalisation.
     """
 
     mode = "phiml"
@@ -70,6 +77,7 @@ class SyntheticTrainer(interfaces.SyntheticTrainer):
         early_stopping: EarlyStopping | None = None,
         curriculum: Callable[[int], int] | None = None,
         amp: Literal["bf16", "fp16"] | None = None,
+        recompute: bool = False,
         input_noise: float = 0.0,
         seed: int = 0,
         observe: Observer = ignore,
@@ -81,14 +89,15 @@ class SyntheticTrainer(interfaces.SyntheticTrainer):
         self.gradient_clipping = gradient_clipping
         self.gradient_norm: Any = None
         self.amp = amp
+        self.recompute = recompute
         self._compute = cast(NativeArrays, model.arrays).compute
         check_amp(amp, self._compute.device, self._compute.precision)
+        buffers = [name for name, _ in model.network.named_buffers()]
+        check_recomputation(recompute, buffers)
+        self._normalises = normalises(buffers)
         with self._compute.scope():
             self._optimiser = optimiser(model.network, schedule(0), optimizer)
         self._scaler = self._made_scaler() if amp == "fp16" else None
-        self.compiled_loss = {
-            on: Compiled(self._loss, self._compute, network=model.network) for on in (False, True)
-        }
         self._loop = EpochLoop(
             self,
             schedule,
@@ -144,17 +153,17 @@ class SyntheticTrainer(interfaces.SyntheticTrainer):
         """One step of the optimiser; the loss before it, still on the device."""
         self.model.training(True)
         placed = self._placed(batch, weights)
-        with self._compute.scope(), lowered(self.amp):
+        with self._compute.scope():
             self._optimiser.zero_grad()
-            loss = self.compiled_loss[True](*placed)
-            self._descend(loss.native())
-        return self._compute.native(loss)
+            losses = [self._differentiated(share, part) for share, part in self._parts(batch, placed)]
+            self._descend()
+        return sum(losses)
 
     def loss(self, batch: Batch) -> Any:
         """The mean loss over what is observed of a batch, in evaluation mode."""
         self.model.training(False)
-        with frozen(self.model.network), lowered(self.amp):
-            return self._compute.native(self.compiled_loss[False](*self._placed(batch)))
+        with self._compute.scope(), frozen(self.model.network), lowered(self.amp):
+            return self._compute.native(self._loss(*self._placed(batch)))
 
     def set_learning_rate(self, learning_rate: float) -> None:
         """The step size of the next updates."""
@@ -190,12 +199,31 @@ class SyntheticTrainer(interfaces.SyntheticTrainer):
         if self._scaler is not None and state:
             self._scaler.load_state_dict(dict(state))
 
-    def _descend(self, loss: Any) -> None:
-        """Differentiate the loss, clip, and step."""
-        if self._scaler is None:
-            loss.backward()
-        else:
-            self._scaler.scale(loss).backward()
+    def _parts(self, batch: Batch, placed: tuple[Tensor, ...]) -> Iterator[tuple[float, tuple[Tensor, ...]]]:
+        """Windows that are differentiated together, and their share in the loss: on the CPU a few at a time.
+
+        Gradients add up to those of the whole batch, and what is kept for them stays near the processor.
+        Normalisation by the statistics of a batch needs the whole batch.
+        """
+        windows = batch.size
+        if self._compute.device == "cpu" and not self._normalises:
+            windows = ceil(windows / ceil(windows * self.model.grid.cells / CELLS_AT_ONCE))
+        for first in range(0, batch.size, windows):
+            last = min(first + windows, batch.size)
+            part = placed if windows == batch.size else tuple(t.batch[first:last] for t in placed)
+            # weights of entries sum up over the whole batch, a mean is over the windows of its part
+            yield (1.0 if len(placed) == 3 else (last - first) / batch.size), part
+
+    def _differentiated(self, share: float, part: tuple[Tensor, ...]) -> Any:
+        """The loss of some windows, whose gradients are added to what is there."""
+        with lowered(self.amp), recomputing(self.recompute):
+            loss = share * self._loss(*part).native()
+            (loss if self._scaler is None else self._scaler.scale(loss)).backward()
+        return loss.detach()
+
+    def _descend(self) -> None:
+        """Clip the gradients, and step."""
+        if self._scaler is not None:
             self._scaler.unscale_(self._optimiser)
         if self.gradient_clipping is not None:
             self.gradient_norm = clip_gradients(self._optimiser, self.gradient_clipping)

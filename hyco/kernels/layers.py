@@ -1,0 +1,101 @@
+"""Layers of networks that are faster than PyTorch's own, and keep less, on every device.
+
+PyTorch (2.13) makes circular padding of several copies, differentiates each of them on its own and on the
+whole padded array, and keeps the padded array until then: about a quarter of the time of training a small
+U-Net, and of its memory.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import partial
+from typing import Any, cast
+
+import torch
+from torch import Tensor
+from torch.nn import functional
+from torch.utils.checkpoint import checkpoint
+
+CONVOLUTION = {1: functional.conv1d, 2: functional.conv2d, 3: functional.conv3d}
+
+
+def wrapping(network: torch.nn.Module) -> torch.nn.Module:
+    """The network itself, whose circular convolutions are now those of this file; weights and names stay."""
+    for module in network.modules():
+        if getattr(module, "padding_mode", None) == "circular" and any(cast(Any, module).padding):
+            module.forward = partial(_convolved, module)
+    return network
+
+
+def wrap(values: Tensor, widths: tuple[int, ...]) -> Tensor:
+    """Values (..., *space) of a periodic box, with `widths` more cells at both ends of each axis."""
+    return _Wrap.apply(values, widths)
+
+
+def again(function: Callable[[Tensor], Tensor], values: Tensor) -> Tensor:
+    """What a function gives, of which nothing is kept: gradients call it a second time."""
+    return cast(Tensor, checkpoint(function, values, use_reentrant=False, preserve_rng_state=False))
+
+
+def _convolved(module: Any, values: Tensor) -> Tensor:
+    """The convolution of values (batch, channels, *space) in a periodic box."""
+    rank = len(module.padding)
+    if torch.is_autocast_enabled(values.device.type):  # which then knows how to differentiate what it lowered
+        wide = wrap(values, module.padding)
+        plain = module.stride, 0, module.dilation, module.groups
+        return CONVOLUTION[rank](wide, module.weight, module.bias, *plain)
+    options = module.stride, (0,) * rank, module.dilation, False, (0,) * rank, module.groups
+    return _Convolution.apply(values, module.weight, module.bias, module.padding, options)
+
+
+class _Wrap(torch.autograd.Function):
+    """The borders of the gradient are added where their values came from, axis by axis."""
+
+    @staticmethod
+    def forward(ctx: Any, values: Tensor, widths: tuple[int, ...]) -> Tensor:
+        ctx.widths = widths
+        return _padded(values, widths)
+
+    @staticmethod
+    @torch.autograd.function.once_differentiable
+    def backward(ctx: Any, given: Tensor) -> tuple[Tensor, None]:
+        return _folded(given.clone(), ctx.widths), None
+
+
+class _Convolution(torch.autograd.Function):
+    """Pads once more for the gradients instead of keeping what was padded."""
+
+    @staticmethod
+    def forward(ctx: Any, values: Tensor, weight: Tensor, bias: Any, widths: Any, options: Any) -> Tensor:
+        ctx.save_for_backward(values, weight)
+        ctx.widths, ctx.options, ctx.biases = widths, options, None if bias is None else list(bias.shape)
+        return torch.convolution(_padded(values, widths), weight, bias, *options)
+
+    @staticmethod
+    @torch.autograd.function.once_differentiable
+    def backward(ctx: Any, given: Tensor) -> tuple[Any, ...]:
+        values, weight = ctx.saved_tensors
+        wanted = list(ctx.needs_input_grad[:3])
+        padded = _padded(values, ctx.widths)
+        by_padded, by_weight, by_bias = torch.ops.aten.convolution_backward(
+            given, padded, weight, ctx.biases, *ctx.options, wanted
+        )
+        by_values = _folded(by_padded, ctx.widths) if wanted[0] else None
+        return by_values, by_weight, by_bias, None, None
+
+
+def _padded(values: Tensor, widths: tuple[int, ...]) -> Tensor:
+    both = [width for width in reversed(widths) for _ in range(2)]
+    return functional.pad(values, both, mode="circular")
+
+
+def _folded(rows: Tensor, widths: tuple[int, ...]) -> Tensor:
+    """The adjoint of `_padded`; writes into `rows`."""
+    for axis, width in enumerate(widths, -len(widths)):
+        n = rows.shape[axis] - 2 * width
+        inner = rows.narrow(axis, width, n)
+        if width:
+            inner.narrow(axis, n - width, width).add_(rows.narrow(axis, 0, width))
+            inner.narrow(axis, 0, width).add_(rows.narrow(axis, width + n, width))
+        rows = inner
+    return rows
