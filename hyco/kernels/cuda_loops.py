@@ -14,13 +14,19 @@ Triton rounds the real numbers among the arguments of a launch to float32.
 
 from __future__ import annotations
 
-import triton
-import triton.language as tl
+try:
+    import triton.language as tl
+    from triton import jit
+except ImportError:  # then nothing here can be launched, only read
 
-FAR = tl.constexpr(1.0e9)  # cells; departure points beyond are as good as this far, and fit an integer
+    def jit(function):
+        return function
+
+else:
+    FAR = tl.constexpr(1.0e9)  # cells; departure points beyond are as good as this far, and fit an integer
 
 
-@triton.jit
+@jit
 def _share_of(batch, groups, CELLS: tl.constexpr, BLOCK: tl.constexpr):
     """This program's cells, its group of members, the first of them, and how many they are."""
     blocks = (CELLS + BLOCK - 1) // BLOCK
@@ -34,7 +40,7 @@ def _share_of(batch, groups, CELLS: tl.constexpr, BLOCK: tl.constexpr):
 # ------------------------------------------------------------------------------------------------ advection
 
 
-@triton.jit
+@jit
 def _wind(source, field, factor, i, mask, axis: tl.constexpr, FACTOR: tl.constexpr):
     """Velocity along one axis, and what it is multiplied by; FACTOR: nothing, number, or field."""
     velocity = tl.load(source + axis * field + i, mask=mask, other=0.0)
@@ -46,7 +52,7 @@ def _wind(source, field, factor, i, mask, axis: tl.constexpr, FACTOR: tl.constex
     return velocity, scale
 
 
-@triton.jit
+@jit
 def _departure(source, field, factor, rate, i, at, mask, axis: tl.constexpr, FACTOR: tl.constexpr):
     """The cell below each departure point along one axis, and the share of the cell above it."""
     wind, scale = _wind(source, field, factor, i, mask, axis, FACTOR)
@@ -61,7 +67,7 @@ def _departure(source, field, factor, rate, i, at, mask, axis: tl.constexpr, FAC
     return below.to(tl.int32), share
 
 
-@triton.jit
+@jit
 def _departures(
     source, field, factor, rates, i, mask, WIND: tl.constexpr, FACTOR: tl.constexpr, N1: tl.constexpr,
     N2: tl.constexpr, RANK: tl.constexpr,
@@ -78,7 +84,7 @@ def _departures(
     return kx, wx, ky, wy, kz, wz
 
 
-@triton.jit
+@jit
 def _side(below, share, SIDE: tl.constexpr, N: tl.constexpr, BOUNDARY: tl.constexpr):
     """One of the two cells along an axis, its weight, and the derivative of that by the share."""
     slope = tl.full(share.shape, 2 * SIDE - 1, share.dtype)
@@ -96,7 +102,7 @@ def _side(below, share, SIDE: tl.constexpr, N: tl.constexpr, BOUNDARY: tl.conste
     return cell, weight, slope
 
 
-@triton.jit
+@jit
 def _corner(
     kx, wx, ky, wy, kz, wz, CORNER: tl.constexpr, N0: tl.constexpr, N1: tl.constexpr, N2: tl.constexpr,
     RANK: tl.constexpr, BOUNDARY: tl.constexpr,
@@ -121,7 +127,7 @@ def _corner(
     return index, weight, by_x, by_y, by_z
 
 
-@triton.jit
+@jit
 def advect(
     source, source_batch, source_field, source_start, target, target_batch, target_field, target_start,
     factor, rates, batch,
@@ -150,7 +156,7 @@ def advect(
         tl.store(target + c * target_field + i, total, mask=mask)
 
 
-@triton.jit
+@jit
 def _by_wind(
     slope, source, source_field, adjoint, adjoint_field, factor, i, mask, AXIS: tl.constexpr,
     FACTOR: tl.constexpr,
@@ -164,7 +170,7 @@ def _by_wind(
     return velocity * slope
 
 
-@triton.jit
+@jit
 def undo_advect(
     source, source_batch, source_field, source_start, before, before_batch, before_field, before_start,
     adjoint, adjoint_batch, adjoint_field, adjoint_start, factor, by_factor, rates, batch, groups,
@@ -231,7 +237,7 @@ def undo_advect(
 # ------------------------------------------------------------------------------------------------ diffusion
 
 
-@triton.jit
+@jit
 def _face(
     source, own, values, value, coefficient, here, i, at, mask, STEP: tl.constexpr, N: tl.constexpr,
     STRIDE: tl.constexpr, FIELD: tl.constexpr, WANTED: tl.constexpr, BOUNDARY: tl.constexpr,
@@ -261,7 +267,7 @@ def _face(
     return face * jump, by
 
 
-@triton.jit
+@jit
 def _across(
     source, own, values, value, coefficient, here, rate, i, at, mask, N: tl.constexpr, STRIDE: tl.constexpr,
     FIELD: tl.constexpr, WANTED: tl.constexpr, BOUNDARY: tl.constexpr,
@@ -276,7 +282,7 @@ def _across(
     return (up + down) * rate, (by_up + by_down) * rate
 
 
-@triton.jit
+@jit
 def diffuse(
     source, source_batch, source_field, source_start, target, target_batch, target_field, target_start,
     values, values_batch, values_field, values_start, coefficient, by_coefficient, rates, batch, groups,

@@ -11,7 +11,6 @@ from math import inf, isfinite
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.optimize import minimize
 
 from hyco.interfaces import Solve
 from hyco.learning.descent import Descent, descend
@@ -158,6 +157,8 @@ def _quasi_newton(
     in which SciPy sees these, so that converting rounds nothing.  No component of the gradient in the
     caller's units is larger than abs_tol at the end.
     """
+    from scipy.optimize import minimize  # a tenth of a second, which nothing but a fit needs
+
     known = np.isfinite(sizes)
     units = np.where(known, 2.0 ** np.round(np.log2(0.1 * np.where(known, sizes, 1.0))), 1.0)
 

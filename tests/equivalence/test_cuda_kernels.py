@@ -22,7 +22,8 @@ import numpy as np
 import pytest
 import torch
 
-from hyco.kernels import cuda_check
+from hyco.kernels import cuda, cuda_check, cuda_loops
+from hyco.kernels.cuda import rollout
 from hyco.kernels.cuda_check import verified
 from hyco.kernels.rollout import Rollout
 from hyco.legacy import stencils
@@ -111,8 +112,6 @@ class Problem:
         return [of(initial.double()), parameter(self.factor, 1.0), parameter(self.coefficient, limit)]
 
     def fused(self, *values: torch.Tensor | None, steps: int = STEPS) -> torch.Tensor:
-        from hyco.kernels.cuda import rollout
-
         initial, factor, coefficient = values
         assert initial is not None
         return rollout(self.kernel, initial, steps, factor=factor, coefficient=coefficient)
@@ -186,11 +185,26 @@ def test_any_number_of_programs_groups_and_cells(
     boundary: Boundary, place: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """More members than groups, more cells than a program takes, axes of one or two cells."""
-    from hyco.kernels import cuda
-
     monkeypatch.setattr(cuda, "BLOCK", 16)
     for cells, batch in (((20,), 9), ((7, 5), 1), ((1,), 2), ((2,), 1), ((1, 5), 1), ((5, 2), 1)):
         check(Problem(cells, boundary, len(cells), 0, "field", "field", 2, batch, device=place))
+
+
+def test_groups_of_members_are_summed_up_apart(place: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Programs that add to the same memory would disturb each other on a device."""
+    seen, summed = [], cuda._of_parameter
+
+    def watched(by: torch.Tensor, parameter: torch.Tensor) -> Any:
+        seen.append(by)
+        return summed(by, parameter)
+
+    monkeypatch.setattr(cuda, "_of_parameter", watched)
+    monkeypatch.setattr(cuda, "WORTH", -1)
+    problem = Problem((9,), "periodic", 1, 0, "field", "field", 1, 11, device=place)
+    values = problem.values()
+    gradients(problem.fused(*values), values)
+    assert [len(by) for by in seen] == [cuda.GROUPS, cuda.GROUPS]
+    assert all(torch.count_nonzero(row) for by in seen for row in by)
 
 
 def test_at_a_uniform_coefficient_each_cell_has_half_of_the_gradient(place: str) -> None:
@@ -263,8 +277,6 @@ def test_departure_points_beyond_what_integers_hold_are_outside(place: str) -> N
 def test_recorded_launches_give_what_launches_give(place: str, monkeypatch: pytest.MonkeyPatch) -> None:
     if place != "cuda":
         pytest.skip("launches are recorded on CUDA alone")
-    from hyco.kernels import cuda
-
     problem = Problem((6, 5), "periodic", 2, 0, None, "field", 2, device=place)
     for scale in (1.0, 0.5, 2.0):
         values = [None if v is None else (v.detach() * scale).requires_grad_() for v in problem.values()]
@@ -302,8 +314,6 @@ def test_kernels_are_verified_where_they_are_right(place: str, precision: str) -
 @pytest.mark.usefixtures("unchecked")
 def test_kernels_that_are_wrong_are_not_used(place: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """A wrong number anywhere: among the frames, or among the gradients alone."""
-    from hyco.kernels import cuda
-
     kernel = problems((6, 5), "zero")[1].kernel
     advance, undo = cuda._advance, cuda._undo
     assert verified(kernel, place, torch.float32)
@@ -336,7 +346,7 @@ def test_kernels_that_are_wrong_are_not_used(place: str, monkeypatch: pytest.Mon
 
 @pytest.mark.usefixtures("unchecked")
 def test_without_triton_they_are_not_used(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setitem(sys.modules, "hyco.kernels.cuda", None)
+    monkeypatch.setitem(sys.modules, "triton", None)
     kernel = problems((6,), "zero")[0].kernel
     with pytest.warns(UserWarning, match="ModuleNotFoundError"):
         assert not verified(kernel, "cpu", torch.float32)
@@ -368,8 +378,6 @@ def test_kernels_compile_for_devices_and_contract_nothing(rank: int, kind: str) 
     import triton
     from triton.backends.compiler import GPUTarget
     from triton.compiler import ASTSource
-
-    from hyco.kernels import cuda_loops
 
     n0, n1, n2 = (1,) * (3 - rank) + CELLS[rank]
     grid = {"N0": n0, "N1": n1, "N2": n2, "RANK": rank, "MOVED": rank, "BOUNDARY": "zero", "BLOCK": 256}

@@ -10,7 +10,7 @@ import pytest
 from hyco import __version__
 from tests.integration.conftest import SOURCES, Here, Project
 
-COMMANDS = ("run", "generate", "train", "evaluate", "modes", "configs", "watch")
+COMMANDS = ("run", "generate", "train", "evaluate", "modes", "configs", "watch", "warmup")
 LOADED = """
 import json, sys
 from hyco.cli import main

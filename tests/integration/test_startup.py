@@ -58,7 +58,8 @@ print(json.dumps({"cpu": time.process_time(), "modules": sorted(sys.modules)}))
 NOT_YET = {
     *("matplotlib", "PIL", "jinja2", "mlflow", "tensorboardX", "tensorboard", "pandas", "sympy", "jax"),
     *("torch._dynamo", "torch._inductor", "torch.onnx", "torch.utils.tensorboard", "triton"),
-    *("scipy.interpolate", "scipy.signal", "scipy.stats", "hyco.compat", "hyco.comparison", "hyco.testing"),
+    *("scipy.optimize", "scipy.interpolate", "scipy.signal", "scipy.stats"),
+    *("hyco.compat", "hyco.comparison", "hyco.testing"),
 }
 WARM_UP = """
 import sys
