@@ -67,7 +67,9 @@ ARROWS = {
     "hyco.legacy": Arrow(SIDE, frameworks=frozenset({"torch"})),
     "hyco.phiml": Arrow(SIDE, lazily=frozenset({"hyco.kernels"}), frameworks=frozenset({"phiml", "phi"})),
     "hyco.kernels": Arrow(
-        frozenset({"hyco.errors"}), frameworks=frozenset({"torch"}), others=frozenset({"numpy", "numba"})
+        frozenset({"hyco.errors"}),
+        frameworks=frozenset({"torch"}),
+        others=frozenset({"numpy", "numba", "triton"}),
     ),
     "hyco.compat": Arrow(SIDE | {"hyco.testing.compare"}, frameworks=frozenset({"torch", "phiml", "phi"})),
     "hyco.testing": Arrow(TASKS, others=frozenset({"numpy", "typer"})),

@@ -107,9 +107,11 @@ class Stages:
 
     @property
     def cells(self) -> int:
+        """Of the grid."""
         return prod(self.kernel.resolution)
 
     def room(self, *dims: int) -> Tensor:
+        """Memory for values (*dims, cell), not set to anything."""
         return self.like.new_empty((*dims, self.cells))
 
     def frame(self, frames: Tensor, time: int) -> Place:
@@ -123,6 +125,7 @@ class Stages:
         return Place(stages, components * cells, cells, number * batch * components * cells)
 
     def advect(self, source: Place, target: Place) -> None:
+        """What is moved, at the departure points of a frame."""
         self._launch(
             cuda_loops.advect, self.batch, *source, *target, self._any(self.factor), self._carry_rates,
             self.batch, WIND=self.kernel.wind, FACTOR=_kind(self.factor),
