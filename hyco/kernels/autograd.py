@@ -1,16 +1,17 @@
-"""Rollouts of `hyco.kernels` as functions of PyTorch tensors, which gradients flow through.
-
-The only file here that knows PyTorch.
-"""
+"""Rollouts of `hyco.kernels` as functions of PyTorch tensors, which gradients flow through; their losses."""
 
 from __future__ import annotations
 
 from typing import Any
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
-from hyco.kernels.rollout import Rollout
+from hyco.kernels.rollout import Gradients, Rollout
+
+Array = NDArray[Any]
 
 
 def rollout(
@@ -23,10 +24,38 @@ def rollout(
 ) -> Tensor:
     """The trajectory (batch, component, time, *space) of `steps` + 1 frames that begins with `initial`.
 
-    Tensors are on the CPU, all of one dtype, float32 or float64; memory is shared with the loops.  Gradients
-    of first order flow back to whichever of the tensors asks for one.
+    Tensors are on the CPU, where memory is shared with the loops, or on CUDA; all of one dtype, float32 or
+    float64.  Gradients of first order flow back to whichever of the tensors asks for one.
     """
+    if initial.is_cuda:
+        from hyco.kernels.cuda import rollout as on_cuda
+
+        return on_cuda(kernel, initial, steps, factor=factor, coefficient=coefficient)
     return _Rollout.apply(kernel, steps, initial, factor, coefficient)
+
+
+def objective(
+    kernel: Rollout,
+    initial: Tensor,
+    targets: Tensor,
+    weights: Array | None = None,
+    *,
+    factor: Array | None = None,
+    coefficient: Array | None = None,
+    by_factor: bool = False,
+    by_coefficient: bool = False,
+) -> tuple[float, Gradients]:
+    """`Rollout.objective` of windows that are tensors, (batch, component, ..., *space), on the CPU."""
+    return kernel.objective(
+        initial.detach().numpy(),
+        targets.detach().numpy(),
+        weights,
+        factor=factor,
+        coefficient=coefficient,
+        by_factor=by_factor,
+        by_coefficient=by_coefficient,
+        threads=torch.get_num_threads(),
+    )
 
 
 def can_run() -> bool:
@@ -46,14 +75,17 @@ class _Rollout(torch.autograd.Function):
         factor: Tensor | None,
         coefficient: Tensor | None,
     ) -> Tensor:
-        trajectory = initial.new_empty((*initial.shape[:2], steps + 1, *initial.shape[2:]))
-        trajectory[:, :, 0] = initial
+        begin = initial.detach().numpy()
+        # memory of numpy's, which asks for large pages where there are any: the first touch costs less
+        frames = np.empty((*begin.shape[:2], steps + 1, *begin.shape[2:]), begin.dtype)
+        frames[:, :, 0] = begin
         kernel(
-            trajectory.numpy(),
+            frames,
             factor=_numpy(factor),
             coefficient=_numpy(coefficient),
             threads=torch.get_num_threads(),
         )
+        trajectory = torch.from_numpy(frames)
         ctx.kernel = kernel
         ctx.save_for_backward(trajectory, factor, coefficient)
         return trajectory

@@ -22,9 +22,21 @@ class Parts:
     factor: str | None = None
     diffusivity: str | None = None
 
+    @property
+    def parameters(self) -> dict[str, str]:
+        """The parameters of a `hyco.kernels.rollout.Rollout`, and their names in the equation."""
+        roles = {"factor": self.factor, "coefficient": self.diffusivity}
+        return {role: name for role, name in roles.items() if name is not None}
+
 
 PARTS: Mapping[str, Parts] = {
     "advection": Parts("density", wind="velocity", factor="advection_coeff"),
     "burgers": Parts("velocity", wind="velocity", diffusivity="diffusion_coeff"),
     "heat": Parts("temperature", diffusivity="conductivity"),
 }
+
+STAGES = ("gray_scott", "inviscid_burgers", "navier_stokes")
+"""Equations that have kernels for some stages of a step."""
+
+KERNELS = (*PARTS, *STAGES)
+"""Equations that have fused kernels."""

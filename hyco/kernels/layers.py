@@ -17,12 +17,16 @@ from torch.nn import functional
 from torch.utils.checkpoint import checkpoint
 
 CONVOLUTION = {1: functional.conv1d, 2: functional.conv2d, 3: functional.conv3d}
+LAYERS = torch.nn.Conv1d, torch.nn.Conv2d, torch.nn.Conv3d
 
 
 def wrapping(network: torch.nn.Module) -> torch.nn.Module:
-    """The network itself, whose circular convolutions are now those of this file; weights and names stay."""
+    """The network itself, whose circular convolutions are now those of this file; weights and names stay.
+
+    Those that may compute something else, or name their padding (`same`), stay PyTorch's own.
+    """
     for module in network.modules():
-        if getattr(module, "padding_mode", None) == "circular" and any(cast(Any, module).padding):
+        if type(module) in LAYERS and _is_circular(cast(Any, module)):
             module.forward = partial(_convolved, module)
     return network
 
@@ -35,6 +39,10 @@ def wrap(values: Tensor, widths: tuple[int, ...]) -> Tensor:
 def again(function: Callable[[Tensor], Tensor], values: Tensor) -> Tensor:
     """What a function gives, of which nothing is kept: gradients call it a second time."""
     return cast(Tensor, checkpoint(function, values, use_reentrant=False, preserve_rng_state=False))
+
+
+def _is_circular(module: Any) -> bool:
+    return module.padding_mode == "circular" and not isinstance(module.padding, str) and any(module.padding)
 
 
 def _convolved(module: Any, values: Tensor) -> Tensor:

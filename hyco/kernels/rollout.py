@@ -1,23 +1,29 @@
-"""Whole rollouts of one equation on one grid, and their gradients, from and to numpy."""
+"""Whole rollouts of one equation on one grid, their gradients, and those of losses, from and to numpy."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cached_property, partial
 from itertools import pairwise
+from math import prod
 from typing import Any
 
 import numpy as np
+from numpy.lib.stride_tricks import as_strided
 from numpy.typing import NDArray
 
 from hyco.kernels import loops
 from hyco.kernels.threads import run
 
 Array = NDArray[Any]
+Range = tuple[int, int]
+Faces = tuple[Array, Array, Array]  # across each of three axes
 BOUNDARIES = {"periodic": loops.PERIODIC, "zero-gradient": loops.ZERO_GRADIENT, "zero": loops.ZERO}
 GROUPS = 8  # of a batch whose gradients are summed up apart, so that the sum does not depend on threads
 WORTH_A_THREAD = 1 << 15  # cells times steps: about a tenth of a millisecond
+CACHE = 1 << 20  # bytes of frames that are worked on together, if that is more than one member
+LINE = 64  # bytes of a line of the cache, at which rows begin
 
 
 @dataclass(frozen=True)
@@ -27,9 +33,9 @@ class Gradients:
     Attributes: initial (batch, component, *space); factor and coefficient, of the shape of the parameters.
     """
 
-    initial: Array | None
-    factor: Array | None
-    coefficient: Array | None
+    initial: Array | None = None
+    factor: Array | None = None
+    coefficient: Array | None = None
 
 
 @dataclass(frozen=True)
@@ -38,7 +44,8 @@ class Rollout:
 
         q_1(x) = q(x - f v(x) dt),    then `substeps` times    q <- q + dt / substeps div(c grad q)
 
-    The discretisation is that of `hyco.legacy.stencils`.
+    The discretisation is that of `hyco.legacy.stencils`.  The parameters f and c are numbers or have one
+    value per cell; all arrays of a call are of one dtype, float32 or float64.
 
     Args:
         resolution, spacing: of the grid, along 1 to 3 axes.
@@ -59,6 +66,12 @@ class Rollout:
     scaled: bool = False
     substeps: int = 0
 
+    def __post_init__(self) -> None:
+        if self.wind is None and self.substeps < 1:
+            raise ValueError(
+                "a step either carries, by a wind, or diffuses, in at least one substep; or both"
+            )
+
     def __call__(
         self,
         trajectory: Array,
@@ -67,32 +80,11 @@ class Rollout:
         coefficient: Array | None = None,
         threads: int = 1,
     ) -> None:
-        """Fill a trajectory (batch, component, time, *space) whose first frame is there.
-
-        `factor` and `coefficient` are numbers or have one value per cell.  All arrays are of one dtype,
-        float32 or float64, and the trajectory is contiguous.
-        """
-        frames = self._flat(trajectory)
-        batch, _, times, _ = frames.shape
-        frames[:, self.moved :, 1:] = frames[:, self.moved :, :1]
-        head = (frames, *self._given(frames, factor, coefficient), self._plan)
-        step = partial(loops.advance, *head)
-        if batch >= threads or self._cells < WORTH_A_THREAD:
-            worth = batch * self._cells * (times - 1) >= WORTH_A_THREAD
-            tasks = [
-                partial(step, part, (0, times - 1), (0, self._shape[0]))
-                for part in _parts(batch, 4 * threads if worth and threads > 1 else 1)
-            ]
-            run(tasks, threads)
-            return
-        for time in range(times - 1):
-            run(
-                [
-                    partial(step, (0, batch), (time, time + 1), part)
-                    for part in _parts(self._shape[0], threads)
-                ],
-                threads,
-            )
+        """Fill a contiguous trajectory (batch, component, time, *space) whose first frame is there."""
+        if trajectory.shape[1] > self.moved:
+            trajectory[:, self.moved :, 1:] = trajectory[:, self.moved :, :1]
+        work = _Work(self, trajectory, trajectory.shape[2], factor, coefficient, threads)
+        work.fill(trajectory.reshape(*trajectory.shape[:3], self.cells))
 
     def gradients(
         self,
@@ -107,171 +99,391 @@ class Rollout:
         threads: int = 1,
     ) -> Gradients:
         """Derivatives of a number from those by every frame of the trajectory, of its shape: `given`."""
-        frames, given = self._flat(trajectory), self._flat(given)
-        batch, components, times, cells = frames.shape
-        wind, carry_rates, *between = self._given(frames, factor, coefficient)
-        faces, rates = between[:3], between[3]
-        groups = _parts(batch, GROUPS)
-        adjoint = given[:, :, -1].copy()
-        before = np.empty((batch, self.moved, cells), frames.dtype)
-        by_faces = [np.zeros((len(groups) if by_coefficient else 0, *f.shape), frames.dtype) for f in faces]
-        by_wind = np.zeros((len(groups) if by_factor else 0, cells), frames.dtype)
-        nothing = [np.zeros((0, 0, 0), frames.dtype)] * 3, np.zeros(0, frames.dtype)
-        rows = (0, self._shape[0])
+        work = _Work(self, trajectory, trajectory.shape[2], factor, coefficient, threads)
+        loss = _Given(given, None, False, 1.0)
+        return work.differentiated(loss, (by_initial, by_factor, by_coefficient))[1]
 
-        def undo(time: int, group: int, part: tuple[int, int], stage: str) -> None:
-            members = groups[group]
-            if stage in ("diffusion", "all"):
-                x, y, z = [f[group] for f in by_faces] if by_coefficient else nothing[0]
-                loops.undo_diffusion(
-                    frames, wind, carry_rates, faces[0], faces[1], faces[2], rates, self._plan,
-                    adjoint, before, x, y, z, by_coefficient, members, time, part,
-                )  # fmt: skip
-            if time == 0 and not by_initial and not by_factor:
-                return
-            if stage in ("wind", "all"):
-                into_factor = by_wind[group] if by_factor else nothing[1]
-                loops.undo_wind(
-                    frames, wind, carry_rates, self._plan,
-                    given, adjoint, before, into_factor, by_factor, members, time, part,
-                )  # fmt: skip
-            if time == 0 and not by_initial:
-                return
-            if stage == "all" and self.wind is not None:
-                self._scatter(frames, wind, carry_rates, adjoint, before, members, time, (0, self.moved))
-
-        if batch >= threads or self._cells < WORTH_A_THREAD:
-
-            def whole(group: int) -> None:
-                for time in range(times - 2, -1, -1):
-                    undo(time, group, rows, "all")
-
-            worth = batch * cells * (times - 1) >= WORTH_A_THREAD
-            run([partial(whole, g) for g in range(len(groups))], threads if worth else 1)
-        else:
-            strips = _parts(self._shape[0], threads)
-            for time in range(times - 2, -1, -1):
-                for stage in ("diffusion", "wind"):
-                    tasks = [
-                        partial(undo, time, g, part, stage) for g in range(len(groups)) for part in strips
-                    ]
-                    run(tasks, threads)
-                if self.wind is not None and (time > 0 or by_initial):
-                    tasks = [
-                        partial(
-                            self._scatter, frames, wind, carry_rates, adjoint, before, m, time, (c, c + 1)
-                        )
-                        for m in groups
-                        for c in range(self.moved)
-                    ]
-                    run(tasks, threads)
-        space = self.resolution
-        return Gradients(
-            adjoint.reshape(batch, components, *space) if by_initial else None,
-            self._of_factor(by_wind.sum(axis=0), factor) if by_factor and factor is not None else None,
-            self._of_coefficient([f.sum(axis=0) for f in by_faces], coefficient)
-            if by_coefficient and coefficient is not None
-            else None,
-        )
-
-    def _scatter(
+    def objective(
         self,
-        frames: Array,
-        wind: Array,
-        rates: Array,
-        adjoint: Array,
-        before: Array,
-        members: tuple[int, int],
-        time: int,
-        components: tuple[int, int],
-    ) -> None:
-        loops.scatter(frames, wind, rates, self._plan, adjoint, before, members, time, components)
+        initial: Array,
+        targets: Array,
+        weights: Array | None = None,
+        *,
+        factor: Array | None = None,
+        coefficient: Array | None = None,
+        by_factor: bool = False,
+        by_coefficient: bool = False,
+        threads: int = 1,
+    ) -> tuple[float, Gradients]:
+        """The loss of rollouts, and its derivatives by the parameters.
+
+            L = mean (rollout - targets)^2,    or    L = sum W * mean over components of (rollout - targets)^2
+
+        Each member is rolled out, compared and differentiated at one go, so that its frames stay in the
+        cache; no trajectory of the batch is made.
+
+        Args:
+            initial: (batch, component, *space).
+            targets: (batch, component, time, *space), of which the moved components count; both may be views
+                of anything as long as the cells of a frame lie one after the other.
+            weights: W of the entries, (batch, time, *space); None: the mean.
+        """
+        batch, _, times = targets.shape[:3]
+        work = _Work(self, initial, times + 1, factor, coefficient, threads)
+        count = self.moved if weights is not None else batch * self.moved * times * self.cells
+        loss = _Given(targets, weights, True, 2.0 / count)
+        total, gradients = work.differentiated(loss, (False, by_factor, by_coefficient))
+        return total / count, gradients
 
     # ---------------------------------------------------------------------------------------------- layout
 
+    @property
+    def rank(self) -> int:
+        """How many axes there are."""
+        return len(self.resolution)
+
     @cached_property
-    def _shape(self) -> tuple[int, int, int]:
+    def cells(self) -> int:
+        """How many there are."""
+        return prod(self.resolution)
+
+    @cached_property
+    def shape(self) -> tuple[int, int, int]:
         """The cells along three axes."""
         first, *others = self.resolution
-        return {1: (1, 1, first), 2: (first, 1, *others), 3: self.resolution}[len(self.resolution)]  # type: ignore[return-value]
+        return {1: (1, 1, first), 2: (first, 1, *others), 3: self.resolution}[self.rank]  # type: ignore[return-value]
 
     @cached_property
-    def _axes(self) -> tuple[int, ...]:
-        """The three axes' numbers of the grid's own."""
-        return {1: (2,), 2: (0, 2), 3: (0, 1, 2)}[len(self.resolution)]
+    def row(self) -> int:
+        """How long a row is with its pads, and some more, so that all begin at a line of the cache."""
+        return -(-(self.shape[2] + 2 * loops.PAD) // loops.PAD) * loops.PAD
 
     @cached_property
-    def _cells(self) -> int:
-        return int(np.prod(self.resolution))
-
-    @cached_property
-    def _plan(self) -> tuple[int, ...]:
+    def plan(self) -> tuple[int, ...]:
+        """What the loops have to know."""
         wind = -1 if self.wind is None else self.wind
-        rank, boundary = len(self.resolution), BOUNDARIES[self.boundary]
-        return (*self._shape, rank, self.moved, wind, int(self.scaled), boundary, self.substeps)
+        boundary, scaled = BOUNDARIES[self.boundary], int(self.scaled)
+        return (*self.shape, self.rank, self.moved, wind, scaled, boundary, self.substeps, self.row)
 
-    def _flat(self, array: Array) -> Array:
-        return array.reshape(*array.shape[:3], self._cells)
+    @cached_property
+    def rings(self) -> tuple[tuple[Array, int], tuple[Array, int]]:
+        """For a step and for its adjoint: where the planes of each stage begin, how many less one; the end.
 
-    def _given(self, frames: Array, factor: Array | None, coefficient: Array | None) -> tuple[Array, ...]:
-        """The arguments of the loops: the wind's factor and rates, the faces' coefficients and rates."""
-        kind = frames.dtype
-        scale = np.zeros(0, kind)
+        The first plane is empty.  The number of planes is a power of two.  The adjoint comes to the planes
+        of an early stage when all later ones were through with them.
+        """
+        few = [4] * max(self.substeps, 1)
+        kept = [max(4, 1 << (2 * left - 1).bit_length()) for left in range(self.substeps, 0, -1)]
+        return _table(few), _table(kept + [4] * self.substeps)
+
+
+@dataclass(frozen=True)
+class _Given:
+    """What frames are compared with: targets, without the first frame, or gradients, of every frame."""
+
+    by_frame: Array
+    weights: Array | None
+    compared: bool
+    scale: float
+
+
+class _Memory:
+    """What one task works in."""
+
+    def __init__(self, kernel: Rollout, kind: np.dtype[Any], adjoint: bool) -> None:
+        row, ny = kernel.row, kernel.shape[1]
+        rings, planes = kernel.rings[adjoint]
+        shifts = np.empty((3, row), np.int32)
+        room = _rows((planes * kernel.moved * ny, row), kind, np.zeros)
+        numbers = loops.ON_DESK * row + loops.IN_CHUNKS * loops.CHUNK
+        longest = max(kernel.shape)
+        desk = _rows((numbers + 16 + longest,), kind)
+        desk[6 * row : 7 * row] = 0
+        desk[numbers : numbers + 3] = 0, 1, loops.FAR
+        desk[numbers + 16 :] = np.arange(longest)
+        self.forward = shifts, desk, room, kernel.rings[0][0]
+        self.backward = shifts, desk, room, rings
+        self.errors = np.zeros(kernel.shape[2])
+
+
+class _Work:
+    """One call: the arguments of the loops, and who does what.
+
+    Args:
+        initial: (batch, component, ..., *space), with anything between whose first entry counts.
+        frames: how many a rollout has.
+    """
+
+    def __init__(
+        self,
+        kernel: Rollout,
+        initial: Array,
+        frames: int,
+        factor: Array | None,
+        coefficient: Array | None,
+        threads: int,
+    ) -> None:
+        self.kernel, self.frames, self.threads = kernel, frames, threads
+        self.kind = kind = initial.dtype
+        self.batch, self.components = initial.shape[:2]
+        self.factor, self.coefficient = factor, coefficient
+        self.initial, apart = _flat(initial, kernel.rank)
+        self.apart = (*apart, 0)[:3]
+        steps = kernel.dt / max(kernel.substeps, 1)
+        self.carry_rates = np.array([kernel.dt / width for width in kernel.spacing], kind)
+        self.rates = np.array([steps / width**2 for width in kernel.spacing], kind)
+        self.by_cell = np.zeros(1, kind)
         if factor is not None:
-            scale = np.array(np.broadcast_to(factor, self.resolution)).reshape(-1)
-        carry = np.array([self.dt / width for width in self.spacing], kind)
-        rates = np.array([self.dt / max(self.substeps, 1) / width**2 for width in self.spacing], kind)
-        faces = [np.zeros((0, 0, 0), kind)] * 3
-        if coefficient is not None:
-            cells = np.broadcast_to(coefficient, self.resolution).reshape(self._shape)
-            for axis in self._axes:
-                before, after = self._around(cells, axis)
-                faces[axis] = np.minimum(before, after)
-        return scale, carry, *faces, rates
+            self.by_cell = np.array(np.broadcast_to(factor, kernel.resolution), order="C").reshape(-1)
+        if coefficient is None or coefficient.ndim == 0:
+            same = _rows((1, 1, 1, kernel.row), kind, np.zeros)
+            same[:] = 0 if coefficient is None else coefficient
+            self.faces = same, same, same
+        else:
+            x, y, z = self._all_faces(1)
+            self.faces = x[0], y[0], z[0]
+            self.cells = _rows((*kernel.shape[:2], kernel.row), kind)
+            values = np.array(coefficient, order="C").reshape(-1)
+            loops.spread(values, self.cells, self.faces, kernel.plan)
 
-    def _around(self, cells: Array, axis: int) -> tuple[Array, Array]:
-        """The values before and after every face across one axis."""
-        first, last = (cells.take([i], axis) for i in (0, -1))
-        if self.boundary == "periodic":
-            first, last = last, first
-        return np.concatenate([first, cells], axis), np.concatenate([cells, last], axis)
+    # --------------------------------------------------------------------------------------------- forward
+
+    def fill(self, trajectory: Array) -> None:
+        """Make all frames of a trajectory (batch, component, time, cells) but the first."""
+        steps = (0, self.frames - 1)
+        if self._by_members:
+            tasks = [
+                partial(
+                    self._advance, self._memory(), self._store(1, 2), members, steps, trajectory=trajectory
+                )
+                for members in _parts(self.batch, 4 * self.threads if self._helpers > 1 else 1)
+            ]
+            run(tasks, self._helpers)
+            return
+        for member in range(self.batch):
+            self._advance_strips(self._store(1, 2), member, trajectory)
+
+    def _advance_strips(self, store: Array, member: int, trajectory: Array | None = None) -> None:
+        """The steps of one member, the planes shared out among the threads."""
+        strips = [(self._memory(), planes) for planes in _parts(self.kernel.shape[0], self.threads)]
+        for time in range(-1, self.frames - 1):
+            tasks = [
+                partial(
+                    self._advance,
+                    memory,
+                    store,
+                    (member, member + 1),
+                    (max(time, 0), time + 1),
+                    planes=planes,
+                    load=time < 0,
+                    trajectory=trajectory,
+                )
+                for memory, planes in strips
+            ]
+            run(tasks, self.threads)
+
+    def _advance(
+        self,
+        memory: _Memory,
+        store: Array,
+        members: Range,
+        times: Range,
+        *,
+        planes: Range | None = None,
+        load: bool = True,
+        trajectory: Array | None = None,
+    ) -> None:
+        kernel, kept = self.kernel, trajectory is not None
+        loops.advance(
+            store, memory.forward, self.initial, self.apart, load,
+            trajectory if kept else np.empty((0, 0, 0, 0), self.kind), kept, self.by_cell, self.carry_rates,
+            self.faces, self.rates, kernel.plan, members, times, planes or (0, kernel.shape[0]),
+        )  # fmt: skip
+
+    # -------------------------------------------------------------------------------------------- backward
+
+    def differentiated(self, loss: _Given, wants: tuple[bool, bool, bool]) -> tuple[float, Gradients]:
+        """The loss, in units of its scale, and the gradients by (initial state, factor, coefficient)."""
+        kernel, kind = self.kernel, self.kind
+        groups = _parts(self.batch, GROUPS)
+        wants_initial, wants_factor, wants_coefficient = wants
+        by_initial = np.zeros((self.batch if wants_initial else 0, self.components, kernel.cells), kind)
+        by_factor = np.zeros((len(groups), kernel.cells if wants_factor else 0), kind)
+        none = np.zeros((len(groups), 0, 0, 0, 0), kind)
+        by_faces = self._all_faces(len(groups)) if wants_coefficient else (none, none, none)
+        losses = np.zeros((self.batch, self.frames, kernel.shape[0]))
+        flat, apart = _flat(loss.by_frame, kernel.rank)
+        weights_apart: tuple[int, ...]
+        weights, weights_apart = np.empty(0, kind), (0, 0)
+        if loss.weights is not None:
+            weights, weights_apart = _flat(loss.weights, kernel.rank)
+        ahead = int(loss.compared)  # targets begin with the second frame
+        given = (
+            flat, (-ahead * apart[2], *apart), weights, (-ahead * weights_apart[1], *weights_apart),
+            loss.compared, kind.type(loss.scale),
+        )  # fmt: skip
+
+        def undo(group: int, memory: _Memory, store: Array, frames: Array, members: Range, **of: Any) -> None:
+            loops.undo(
+                store, frames, memory.backward, memory.errors, self.initial, self.apart, not loss.compared,
+                *given, self.by_cell, self.carry_rates, self.faces, self.rates, kernel.plan,
+                by_initial, by_factor[group], tuple(faces[group] for faces in by_faces), losses, wants,
+                of.get("stages", every), members, of.get("times", (0, self.frames)),
+                of.get("planes", (0, kernel.shape[0])), of.get("components", (0, kernel.moved)),
+            )  # fmt: skip
+
+        every = loops.ALL if any(wants) else loops.GIVEN
+        slots = self.frames if loss.compared else 2
+        if self._by_members:
+
+            def whole(group: int) -> None:
+                first, last = groups[group]
+                each = slots * kernel.moved * kernel.shape[0] * kernel.shape[1] * kernel.row * kind.itemsize
+                count = max(1, min(last - first, CACHE // each))
+                store, frames, memory = self._store(count, slots), self._frames(), self._memory(True)
+                for begin in range(first, last, count):
+                    members = begin, min(begin + count, last)
+                    if loss.compared:
+                        self._advance(memory, store, members, (0, self.frames - 1))
+                    undo(group, memory, store, frames, members)
+
+            run([partial(whole, g) for g in range(len(groups))], self._helpers)
+        else:
+            for group, (first, last) in enumerate(groups):
+                for member in range(first, last):
+                    self._undo_strips(partial(undo, group), self._store(1, slots), member, loss.compared)
+        return float(losses.sum()), Gradients(
+            by_initial.reshape(self.batch, self.components, *kernel.resolution) if wants_initial else None,
+            self._of_factor(by_factor) if wants_factor else None,
+            self._of_coefficient(by_faces) if wants_coefficient else None,
+        )
+
+    def _undo_strips(self, undo: Callable[..., None], store: Array, member: int, roll_out: bool) -> None:
+        """The adjoint of one member, the planes shared out among the threads."""
+        kernel, frames = self.kernel, self._frames()
+        if roll_out:
+            self._advance_strips(store, member)
+        strips = [(self._memory(True), planes) for planes in _parts(kernel.shape[0], self.threads)]
+        carried = 0 if kernel.wind is None else kernel.moved
+        scatter = [(self._memory(True), (c, c + 1)) for c in range(carried)]
+
+        def tasks(stages: int, time: int) -> list[Callable[[], None]]:
+            where = {"times": (time, time + 1), "stages": stages}
+            return [
+                partial(undo, memory, store, frames, (member, member + 1), planes=planes, **where)
+                for memory, planes in strips
+            ]
+
+        for time in range(self.frames - 1, -1, -1):
+            run(tasks(loops.GIVEN, time), self.threads)
+            run(tasks(loops.DIFFUSION, time), self.threads)
+            where = {"times": (time, time + 1), "stages": loops.SCATTER}
+            scattered = [
+                partial(undo, memory, store, frames, (member, member + 1), components=components, **where)
+                for memory, components in scatter
+            ]
+            run([*scattered, *tasks(loops.SLOPES, time)], self.threads)
+            run(tasks(loops.TOGETHER, time), self.threads)
+
+    # ---------------------------------------------------------------------------------------------- memory
+
+    @property
+    def _by_members(self) -> bool:
+        """Whether threads share the members out, not the planes."""
+        return self.batch >= self.threads or self.kernel.cells < WORTH_A_THREAD
+
+    @property
+    def _helpers(self) -> int:
+        """How many threads are worth it."""
+        worth = self.batch * self.kernel.cells * (self.frames - 1) >= WORTH_A_THREAD
+        return self.threads if worth else 1
+
+    def _memory(self, adjoint: bool = False) -> _Memory:
+        return _Memory(self.kernel, self.kind, adjoint)
+
+    def _store(self, members: int, slots: int) -> Array:
+        kernel = self.kernel
+        return _rows((members, slots, kernel.moved, *kernel.shape[:2], kernel.row), self.kind)
+
+    def _frames(self) -> Array:
+        kernel = self.kernel
+        count = 3 * kernel.moved + (0 if kernel.wind is None else kernel.rank)
+        return _rows((count, *kernel.shape[:2], kernel.row), self.kind)
+
+    def _all_faces(self, groups: int) -> Faces:
+        """Zeros on the faces across each of three axes, of several groups, for all components together."""
+        (nx, ny, _), rank = self.kernel.shape, self.kernel.rank
+        x, y, z = (nx + 1, ny) if rank > 1 else (1, 1), (nx, ny + 1) if rank > 2 else (1, 1), (nx, ny)
+
+        def zeros(planes: tuple[int, int]) -> Array:
+            return _rows((groups, 1, *planes, self.kernel.row), self.kind, np.zeros)
+
+        return zeros(x), zeros(y), zeros(z)
 
     # ------------------------------------------------------------------------------------------- gradients
 
-    def _of_factor(self, by_cell: Array, factor: Array) -> Array:
-        return np.asarray(by_cell.sum()) if factor.ndim == 0 else by_cell.reshape(self.resolution)
+    def _of_factor(self, by_cell: Array) -> Array:
+        total = by_cell.sum(axis=0)
+        number = self.factor is None or self.factor.ndim == 0
+        return np.asarray(total.sum()) if number else total.reshape(self.kernel.resolution)
 
-    def _of_coefficient(self, by_faces: Sequence[Array], coefficient: Array) -> Array:
+    def _of_coefficient(self, by_faces: Faces) -> Array:
         """The gradient by the cells: a face's belongs to the smaller cell beside it, at ties half to each."""
-        if coefficient.ndim == 0:
-            return np.asarray(sum(self._once(by_faces[axis], axis).sum() for axis in self._axes))
-        cells = coefficient.reshape(self._shape)
-        result = np.zeros(self._shape, by_faces[0].dtype)
-        half = result.dtype.type(0.5)
-        for axis in self._axes:
-            before, after = self._around(cells, axis)
-            faces = self._once(by_faces[axis], axis)
-            to_before = np.where(before < after, faces, np.where(before == after, half * faces, 0))
-            to_after = faces - to_before
-            n = cells.shape[axis]
-            first, middle, last = (
-                (slice(None),) * axis + (s,) for s in (slice(0, 1), slice(1, n + 1), slice(n - 1, n))
-            )
-            inner = (slice(None),) * axis + (slice(0, n),)
-            result += to_after[inner] + to_before[middle]
-            wrapped = self.boundary == "periodic"
-            result[last if wrapped else first] += to_before[first]
-            result[first if wrapped else last] += to_after[(slice(None),) * axis + (slice(n, n + 1),)]
-        return result.reshape(self.resolution)
+        kernel = self.kernel
+        if self.coefficient is None or self.coefficient.ndim == 0:
+            return self._of_number(by_faces)
+        made = np.zeros(kernel.cells, self.kind)
+        loops.collect(self.cells, by_faces, self.rates, kernel.plan, made)
+        return made.reshape(kernel.resolution)
 
-    def _once(self, by_faces: Array, axis: int) -> Array:
-        """In a periodic box the last face is the first one, and counts there."""
-        if self.boundary == "periodic":
-            by_faces[(slice(None),) * axis + (slice(-1, None),)] = 0
-        return by_faces
+    def _of_number(self, by_faces: Faces) -> Array:
+        """The same for one coefficient of all cells."""
+        n, total = self.kernel.shape[2], self.kind.type(0)
+        axes = {1: (2,), 2: (0, 2), 3: (0, 1, 2)}[self.kernel.rank]
+        for rate, axis in zip(self.rates, axes, strict=True):
+            faces = by_faces[axis][..., loops.PAD : loops.PAD + n + (axis == 2)]
+            if self.kernel.boundary == "periodic":  # the last face is the first one, and counts there
+                faces = faces.swapaxes(axis + 2, 2)[:, :, :-1]
+            total -= rate * faces.sum()
+        return np.asarray(total)
 
 
-def _parts(number: int, parts: int) -> list[tuple[int, int]]:
+def _rows(shape: tuple[int, ...], kind: np.dtype[Any], make: Callable[..., Array] = np.empty) -> Array:
+    """An array that begins at a line of the cache."""
+    count, line = prod(shape), LINE // kind.itemsize
+    memory = make(count + line, kind)
+    ahead = -memory.ctypes.data % LINE // kind.itemsize
+    return memory[ahead : ahead + count].reshape(shape)
+
+
+def _flat(array: Array, rank: int) -> tuple[Array, tuple[int, ...]]:
+    """All of an array (..., *space) as one line, and how far apart the entries of the first axes are.
+
+    No copy where the cells of every frame lie one after the other.
+    """
+    item, first, cells = array.itemsize, array.ndim - rank, 1
+    plain = array.flags.writeable  # others are another type to numba
+    for axis in range(array.ndim - 1, first - 1, -1):
+        plain = plain and (array.shape[axis] == 1 or array.strides[axis] == cells * item)
+        cells *= array.shape[axis]
+    if not plain or any(stride < 0 or stride % item for stride in array.strides[:first]):
+        array = np.array(array, order="C")
+    apart = tuple(stride // item for stride in array.strides[:first])
+    extent = cells + sum((n - 1) * by for n, by in zip(array.shape, apart, strict=False))
+    return as_strided(array, (extent if array.size else 0,), (item,)), apart
+
+
+def _table(planes: list[int]) -> tuple[Array, int]:
+    """For stages that keep so many planes: where they begin, after one empty plane, and how many less one."""
+    ends = [1]
+    for number in planes:
+        ends.append(ends[-1] + number)
+    return np.array(
+        [v for begin, n in zip(ends, planes, strict=False) for v in (begin, n - 1)], np.int64
+    ), ends[-1]
+
+
+def _parts(number: int, parts: int) -> list[Range]:
     """So many ranges of nearly the same length, or fewer, none of them empty."""
     parts = max(1, min(parts, number))
     ends = [number * i // parts for i in range(parts + 1)]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 import weakref
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
@@ -24,7 +25,8 @@ Indices = NDArray[np.int64]
 class Buffers:
     """Memory in which batches are made, used again when nothing refers to the batch of before.
 
-    The kernel hands out fresh memory page by page, which takes as long as filling it.
+    The kernel hands out fresh memory page by page, which takes as long as filling it.  Threads may share
+    one of these.
 
     Args:
         count: buffers that are kept; in a loop over batches, one batch is made while another is in use.
@@ -33,22 +35,24 @@ class Buffers:
     def __init__(self, count: int = 2) -> None:
         self.count = count
         self._kept: list[tuple[NDArray[np.uint8], weakref.ref[NDArray[Any]]]] = []
+        self._lock = threading.Lock()
 
     def take(self, size: int, dtype: Any) -> NDArray[Any]:
         """An array of `size` values, with anything in them, that shares no memory with any other in use."""
         nbytes = size * np.dtype(dtype).itemsize
-        free = [memory for memory, user in self._kept if user() is None]
-        memory = next((m for m in free if m.nbytes >= nbytes), None)
-        if memory is None:
-            memory = np.empty(nbytes, np.uint8)
-            if len(self._kept) == self.count:  # one that is too small goes, or one that is in use
-                self._forget(free[0] if free else self._kept[0][0])
-        else:
-            self._forget(memory)
-        # views of an array refer to the one that has the memory, and this one, to them, has it
-        array = np.frombuffer(memory.data, dtype, size)
-        self._kept.append((memory, weakref.ref(array)))
-        return array
+        with self._lock:
+            free = [memory for memory, user in self._kept if user() is None]
+            memory = next((m for m in free if m.nbytes >= nbytes), None)
+            if memory is None:
+                memory = np.empty(nbytes, np.uint8)
+                if len(self._kept) == self.count:  # one that is too small goes, or one that is in use
+                    self._forget(free[0] if free else self._kept[0][0])
+            else:
+                self._forget(memory)
+            # views of an array refer to the one that has the memory, and this one, to them, has it
+            array = np.frombuffer(memory.data, dtype, size)
+            self._kept.append((memory, weakref.ref(array)))
+            return array
 
     def _forget(self, memory: NDArray[np.uint8]) -> None:
         self._kept = [kept for kept in self._kept if kept[0] is not memory]
@@ -77,10 +81,11 @@ class Block:
 
     @classmethod
     def stacked(cls, native: Any) -> Block:
-        """Trajectories of the same length, (batch, field, time, *space)."""
+        """Trajectories of the same length, (batch, field, time, *space); copied where they lie apart."""
         size, components, stride, *space = native.shape
         firsts = np.arange(size) * (components * stride)
-        return cls(native.reshape(-1, prod(space)), firsts, stride, components, tuple(space))
+        rows = _library_of(native).in_rows(native).reshape(-1, prod(space))
+        return cls(rows, firsts, stride, components, tuple(space))
 
     def trajectory(self, number: int) -> Any:
         """A view of one trajectory of a block that was `joined`, (field, time, *space)."""
@@ -115,8 +120,7 @@ class Block:
     @cached_property
     def library(self) -> _Numpy | _Torch:
         """What picks rows and makes views."""
-        library = choose_backend(self.rows)
-        return _Numpy() if library.name == "numpy" else _Torch(library)
+        return _library_of(self.rows)
 
 
 Run = tuple[Block, Indices, Indices]
@@ -169,6 +173,9 @@ Picked = Sequence[Sequence[tuple[Any, Indices]]]
 class _Numpy:
     """Picks and views rows of numpy arrays."""
 
+    def in_rows(self, native: NDArray[Any]) -> NDArray[Any]:
+        return np.ascontiguousarray(native)
+
     def gather(self, picked: Picked, buffers: Buffers) -> list[NDArray[Any]]:
         outs = _parts(picked, picked[0][0][0].dtype, buffers)
         for some, out in zip(picked, outs, strict=True):
@@ -188,6 +195,9 @@ class _Torch:
     def __init__(self, library: Backend) -> None:
         self._torch = library.nn_library().torch
 
+    def in_rows(self, native: Any) -> Any:
+        return native.contiguous()
+
     def gather(self, picked: Picked, buffers: Buffers) -> list[Any]:
         torch, first = self._torch, picked[0][0][0]
         if first.device.type != "cpu":  # where PyTorch itself uses memory again
@@ -203,6 +213,11 @@ class _Torch:
 
     def view(self, rows: Any, sizes: Sequence[int], strides: Sequence[int]) -> Any:
         return rows.as_strided(sizes, strides, rows.storage_offset())
+
+
+def _library_of(native: Any) -> _Numpy | _Torch:
+    library = choose_backend(native)
+    return _Numpy() if library.name == "numpy" else _Torch(library)
 
 
 def _parts(picked: Picked, dtype: Any, buffers: Buffers) -> list[NDArray[Any]]:

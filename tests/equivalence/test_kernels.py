@@ -14,10 +14,11 @@ import torch
 from hyco.compat.adapters import adapt
 from hyco.interfaces import Batch
 from hyco.kernels import rollout as rollouts
-from hyco.kernels.autograd import rollout
+from hyco.kernels.autograd import objective, rollout
 from hyco.kernels.equations import PARTS
-from hyco.kernels.rollout import Rollout
+from hyco.kernels.rollout import Gradients, Rollout
 from hyco.legacy import stencils
+from hyco.legacy.losses import rollout_loss
 from hyco.problem.equation import diffusion_limit
 from hyco.problem.grid import BOUNDARIES, Boundary, Grid
 from hyco.testing import assert_equivalent
@@ -35,6 +36,9 @@ class Problem:
     """Random states and a parameter of one equation; departure points are many cells away.
 
     Of a field of parameters every other value is the same, so that there are ties and none.
+
+    `crossed`: about how many cells a wind crosses in a step, where that is given; `smooth`: whether it varies
+    slowly from cell to cell, so that neighbours come from neighbours.
     """
 
     equation: str
@@ -44,6 +48,8 @@ class Problem:
     batch: int = 3
     precision: str = "float64"
     seed: int = 0
+    crossed: float | None = None
+    smooth: bool = False
 
     @property
     def grid(self) -> Grid:
@@ -58,6 +64,11 @@ class Problem:
         rng = torch.Generator().manual_seed(self.seed)
         kind = {"generator": rng, "dtype": TYPES[self.precision]}
         initial = 2.0 * torch.randn((self.batch, self.components, *self.cells), **kind)
+        for axis in range(2, initial.ndim) if self.smooth else ():
+            for _ in range(8):
+                initial = (initial + initial.roll(1, axis) + initial.roll(-1, axis)) / 3.0
+        if self.crossed is not None:
+            initial *= self.crossed * min(self.grid.spacing) / DT / initial.abs().amax()
         unit = 1.0 if self.equation == "advection" else diffusion_limit(self.grid, DT, SUBSTEPS)
         parameter = torch.rand(self.cells if self.kind == "field" else (), **kind) * unit
         if self.kind == "field":
@@ -134,6 +145,53 @@ def test_rollouts_and_gradients_are_legacys(equation: str, cells: tuple[int, ...
             equal(one, other, "fused gradient")
 
 
+REMAINDERS = [(33,), (150,), (65, 33), (7, 33), (20, 150), (9, 7, 33)]
+
+
+@pytest.mark.parametrize("cells", REMAINDERS, ids=str)
+@pytest.mark.parametrize("equation", ["burgers", "advection"])
+def test_winds_of_all_speeds_carry_to_the_last_bit_as_legacys_do(
+    equation: str, cells: tuple[int, ...]
+) -> None:
+    """Departure points near and far, within chunks of a row alike or not, rows of odd lengths."""
+    speeds = (0.1, 0.7, 3.0, 20.0)
+    for boundary, crossed, smooth, precision in product(BOUNDARIES, speeds, (True, False), TYPES):
+        problem = Problem(equation, cells, boundary, "field", 2, precision, 0, crossed, smooth)
+        with torch.no_grad():
+            inputs = problem.values()
+            expected, found = problem.plain(*inputs), problem.fused(*inputs)
+        assert torch.equal(expected, found), problem
+
+
+@pytest.mark.parametrize("cells", [(33,), (5, 66)], ids=str)
+@pytest.mark.parametrize("boundary", BOUNDARIES)
+def test_uniform_winds_of_every_length_carry_as_legacys_do(
+    cells: tuple[int, ...], boundary: Boundary
+) -> None:
+    """Departure points at every distance from the ends of a row, within what is kept beyond them or not."""
+    problem = Problem("advection", cells, boundary, "scalar", 1)
+    initial, _ = problem.values()
+    for crossed in np.arange(-40.3, 41.0, 0.7):
+        state = initial.detach().clone()
+        state[:, 1:] = crossed * min(problem.grid.spacing) / DT
+        inputs = state.requires_grad_(), torch.tensor(1.0, dtype=torch.float64, requires_grad=True)
+        expected, found = problem.plain(*inputs), problem.fused(*inputs)
+        assert torch.equal(expected, found), crossed
+        for one, other in zip(*(gradients(problem, t, *inputs) for t in (expected, found)), strict=True):
+            equal(one, other, "fused gradient")
+
+
+@pytest.mark.parametrize("cells", REMAINDERS, ids=str)
+@pytest.mark.parametrize("equation", ["burgers", "advection"])
+def test_winds_of_all_speeds_have_legacys_gradients(equation: str, cells: tuple[int, ...]) -> None:
+    for boundary, crossed, smooth in product(BOUNDARIES, (0.7, 3.0, 20.0), (True, False)):
+        problem = Problem(equation, cells, boundary, "field", 2, "float64", 0, crossed, smooth)
+        inputs = problem.values()
+        expected, found = problem.plain(*inputs), problem.fused(*inputs)
+        for one, other in zip(*(gradients(problem, t, *inputs) for t in (expected, found)), strict=True):
+            equal(one, other, "fused gradient")
+
+
 @pytest.mark.parametrize("boundary", BOUNDARIES)
 def test_at_a_uniform_coefficient_each_cell_has_half_of_the_gradient(boundary: Boundary) -> None:
     problem = Problem("burgers", (8, 7), boundary, "field")
@@ -160,7 +218,8 @@ def test_tiles_and_threads_change_no_bit(
             monkeypatch.setattr(rollouts, "WORTH_A_THREAD", 1)
             monkeypatch.setattr(torch, "get_num_threads", lambda n=threads: n)
             made = problem.fused(*inputs)
-            seen.append([made, *gradients(problem, made, *inputs)])
+            loss, slope = objective_of(problem, *windows_of(problem))
+            seen.append([made, *gradients(problem, made, *inputs), torch.tensor(loss), slope])
         for other in seen[1:]:
             for one, again in zip(seen[0], other, strict=True):
                 assert torch.equal(one, again)
@@ -202,6 +261,115 @@ def test_gradients_are_those_of_central_differences(equation: str, rng: np.rando
         h = 1e-5
         slope = (value(h) - value(-h)) / (2 * h)
         assert slope == pytest.approx(float((gradient * direction).sum()), rel=1e-6)
+
+
+# ---------------------------------------------------------------------------------------------- objectives
+
+
+def windows_of(problem: Problem, weighted: bool = False) -> tuple[Any, ...]:
+    """Initial states, targets of another flow, weights of which some are 0 or None, and a parameter."""
+    initial, parameter = problem.values()
+    with torch.no_grad():
+        targets = problem.fused(1.1 * initial, 0.7 * parameter)[:, :, 1:]
+    rng = torch.Generator().manual_seed(5)
+    shape = (problem.batch, STEPS, *problem.cells)
+    weights = torch.rand(shape, generator=rng, dtype=initial.dtype) * (torch.rand(shape, generator=rng) < 0.6)
+    return initial.detach(), targets, weights / weights.sum() if weighted else None, parameter
+
+
+def objective_of(
+    problem: Problem, initial: Any, targets: Any, weights: Any, parameter: torch.Tensor
+) -> tuple[float, torch.Tensor]:
+    """The loss and its gradient by the parameter, from compiled loops alone."""
+    name = "factor" if problem.equation == "advection" else "coefficient"
+    loss, found = objective(
+        problem.kernel,
+        initial,
+        targets,
+        None if weights is None else weights.numpy(),
+        **{name: parameter.detach().numpy(), f"by_{name}": True},
+    )
+    assert found.initial is None
+    return loss, torch.from_numpy(getattr(found, name))
+
+
+def plain_objective(
+    problem: Problem, initial: Any, targets: Any, weights: Any, parameter: torch.Tensor
+) -> tuple[float, torch.Tensor]:
+    """The same by automatic differentiation."""
+    made = problem.plain(initial, parameter)
+    layout = BY_NAME[f"{problem.equation}-{len(problem.cells)}d-field-periodic"].layout
+    loss = rollout_loss(made, targets, layout, weights)
+    return loss.item(), torch.autograd.grad(loss, parameter)[0]
+
+
+@pytest.mark.parametrize("equation", PARTS)
+@pytest.mark.parametrize("cells", [(9,), (8, 7), (6, 5, 4), (5, 1), (20, 70)], ids=str)
+def test_objectives_are_legacys(equation: str, cells: tuple[int, ...]) -> None:
+    for boundary, kind, weighted, batch in product(BOUNDARIES, ("scalar", "field"), (True, False), (1, 11)):
+        problem = Problem(equation, cells, boundary, kind, batch)
+        windows = windows_of(problem, weighted)
+        one, other = plain_objective(problem, *windows), objective_of(problem, *windows)
+        assert other[0] == pytest.approx(one[0], rel=tolerance("loss", "float64").rtol)
+        equal(one[1], other[1], "fused gradient")
+
+
+def test_objectives_in_single_precision_are_legacys() -> None:
+    for equation, weighted in product(PARTS, (True, False)):
+        problem = Problem(equation, (20, 70), "periodic", "field", 3, "float32", 3, 1.0, True)
+        windows = windows_of(problem, weighted)
+        one, other = plain_objective(problem, *windows), objective_of(problem, *windows)
+        assert other[1].dtype == torch.float32
+        assert other[0] == pytest.approx(one[0], rel=tolerance("loss", "float32").rtol)
+        equal(one[1], other[1], "fused gradient")
+
+
+@pytest.mark.parametrize("equation", PARTS)
+@pytest.mark.parametrize("weighted", [True, False])
+def test_objectives_have_the_slopes_of_central_differences(equation: str, weighted: bool) -> None:
+    problem = Problem(equation, (8, 7), "periodic", "field", 2, "float64", 0, 0.8, True)
+    initial, targets, weights, parameter = windows_of(problem, weighted)
+    rng = torch.Generator().manual_seed(3)
+    parameter = parameter.detach() * (0.5 + 0.5 * torch.rand((8, 7), generator=rng, dtype=torch.float64))
+    direction = parameter * torch.rand((8, 7), generator=rng, dtype=torch.float64)
+    _, found = objective_of(problem, initial, targets, weights, parameter)
+    h = 1e-4
+
+    def value(step: float) -> float:
+        return objective_of(problem, initial, targets, weights, parameter + step * direction)[0]
+
+    assert (value(h) - value(-h)) / (2 * h) == pytest.approx(float((found * direction).sum()), rel=1e-6)
+
+
+@pytest.mark.parametrize("equation", PARTS)
+def test_windows_that_overlap_in_memory_are_read_where_they_are(equation: str) -> None:
+    """As a dataset cuts them out of one block of trajectories: nothing is copied, no bit differs."""
+    problem = Problem(equation, (8, 7), "periodic", "field", 1)
+    initial, parameter = (t.detach() for t in problem.values())
+    block = problem.fused(initial, parameter, steps=9)[0]
+    components, frames, cells = block.shape[0], block.shape[1], block[0, 0].numel()
+    strides = (cells, frames * cells, cells, 7, 1)
+    cut = block.as_strided((6, components, STEPS + 1, 8, 7), strides)
+    views = cut[:, :, 0], cut[:, :, 1:]
+    copies = tuple(view.clone(memory_format=torch.contiguous_format) for view in views)
+    for view in views:
+        line, _ = rollouts._flat(view.numpy(), 2)
+        assert np.shares_memory(line, block.numpy())
+    one, other = (objective_of(problem, *given, None, 0.8 * parameter) for given in (views, copies))
+    assert one[0] == other[0] and torch.equal(one[1], other[1])
+    turned = tuple(view.transpose(-1, -2).contiguous().transpose(-1, -2) for view in copies)
+    again = objective_of(problem, *turned, None, 0.8 * parameter)
+    assert again[0] == other[0] and torch.equal(again[1], other[1])
+
+
+def test_a_loss_alone_is_the_loss_that_comes_with_gradients() -> None:
+    for equation in PARTS:
+        problem = Problem(equation, (8, 7), "zero", "field", 11)
+        initial, targets, _, parameter = windows_of(problem)
+        name = "factor" if equation == "advection" else "coefficient"
+        loss, found = objective(problem.kernel, initial, targets, **{name: parameter.detach().numpy()})
+        assert found == Gradients()
+        assert loss == objective_of(problem, initial, targets, None, parameter)[0]
 
 
 def test_only_the_gradients_that_are_asked_for_are_made() -> None:
@@ -275,6 +443,17 @@ def test_a_model_steps_and_learns_as_legacys_does(case: Case, precision: str) ->
         if gradient.ndim:
             assert_equivalent(gradient, other[1][name], "parameter gradient", precision=precision)
     assert fused.compiled_step.traces == 0
+
+
+@pytest.mark.parametrize(
+    "name", ["burgers-2d-field-periodic", "heat-3d-scalar-zero", "advection-1d-field-zero"]
+)
+def test_a_model_learns_as_phiflow_does(name: str) -> None:
+    case = BY_NAME[name]
+    one, other = (fit(case.model("phiml", kernels=k), "phiml", case) for k in ("phiflow", "fused"))
+    assert_equivalent([one[0], one[2]], [other[0], other[2]], "loss")
+    for parameter, gradient in one[1].items():
+        assert np.allclose(gradient, other[1][parameter], rtol=1e-12, atol=1e-13 * np.abs(gradient).max())
 
 
 @pytest.mark.parametrize("name", ["burgers-2d-field-periodic", "advection-2d-scalar-zero"])

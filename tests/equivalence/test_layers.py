@@ -74,6 +74,25 @@ def test_other_convolutions_stay_as_they_are() -> None:
     assert not any("forward" in vars(module) for module in network)
 
 
+class Doubled(nn.Conv2d):
+    """A layer of a user, which computes something else."""
+
+    def forward(self, input: torch.Tensor) -> torch.Tensor:
+        return 2.0 * super().forward(input)
+
+
+@pytest.mark.parametrize("padding", [1, "same", "valid"])
+@pytest.mark.parametrize("layer", [nn.Conv2d, Doubled])
+def test_whatever_a_circular_convolution_is_it_computes_the_same(
+    layer: type[nn.Conv2d], padding: int | str
+) -> None:
+    torch.manual_seed(0)
+    module = layer(3, 4, 3, padding=padding, padding_mode="circular", dtype=torch.float64)
+    values = random(2, 3, 6, 5).detach()
+    expected = module(values)
+    assert torch.equal(wrapping(module)(values), expected)
+
+
 @contextmanager
 def kept() -> Iterator[dict[int, int]]:
     """The bytes that differentiation keeps inside, by where they lie: what is kept twice counts once."""

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import gc
+import time
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import numpy as np
@@ -121,6 +123,28 @@ def test_windows_of_several_blocks_stand_in_the_order_asked_for(backend: str) ->
 
 
 @backends
+@pytest.mark.parametrize("space", [(5,), (3, 4)], ids=["1-D", "2-D"])
+@pytest.mark.parametrize("kind", ["every other frame", "one cell throughout", "frames last in memory"])
+def test_trajectories_that_lie_apart_in_memory_are_cut_like_others(
+    backend: str, space: tuple[int, ...], kind: str
+) -> None:
+    values = np.random.default_rng(1).standard_normal((1, 1, 10, *space))
+    if kind == "every other frame":
+        values = values[:, :, ::2]
+    elif kind == "one cell throughout":
+        values = np.broadcast_to(values[..., :1], values.shape).view()
+        values.flags.writeable = True  # PyTorch warns otherwise
+    else:  # in 1-D these are rows of memory in another order
+        values = values.swapaxes(2, -1).copy().swapaxes(2, -1)
+    block = Block.stacked(values if backend == "numpy" else torch.from_numpy(values))
+    numbers, starts = np.zeros(2, int), np.array([0, 1])
+    initial, targets = windows([(block, numbers, starts)], STEPS, Buffers())
+    whole = np.stack([values[0][:, s : s + STEPS] for s in starts])
+    assert np.array_equal(memory(initial), whole[:, :, 0])
+    assert np.array_equal(memory(targets), whole[:, :, 1:])
+
+
+@backends
 def test_trajectories_of_a_block_are_views_of_it(backend: str) -> None:
     block = block_of(backend, (3, 4))
     for number, values in enumerate(trajectories((3, 4))):
@@ -181,3 +205,17 @@ def test_buffers_are_as_large_as_asked_for() -> None:
     del larger
     assert buffers.take(5, "float32").shape == (5,)
     assert len(buffers._kept) == 2
+
+
+def test_threads_share_buffers_but_no_memory(monkeypatch: pytest.MonkeyPatch) -> None:
+    buffers, made = Buffers(), np.frombuffer
+    buffers.take(10, "float64")  # which is free again, and the first that both would take
+
+    def slow(*args: Any) -> NDArray[Any]:
+        time.sleep(0.05)
+        return made(*args)
+
+    monkeypatch.setattr(np, "frombuffer", slow)
+    with ThreadPoolExecutor(2) as threads:
+        one, other = threads.map(lambda _: buffers.take(10, "float64"), range(2))
+    assert not np.shares_memory(one, other)

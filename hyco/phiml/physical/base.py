@@ -18,6 +18,7 @@ from hyco.learning.checkpoints import check_entries
 from hyco.learning.descriptions import check_equation, describe_equation
 from hyco.phiml.checkpoints import SUFFIX, read_checkpoint, write_checkpoint
 from hyco.phiml.device import Compiled, Compute
+from hyco.phiml.physical.fused import FusedSteps, StagedSteps, WholeSteps
 from hyco.phiml.tensors import NativeArrays
 from hyco.problem.equation import check_parameters
 from hyco.problem.equations import EQUATIONS
@@ -35,7 +36,7 @@ class GridModel(PhysicalModel):
         substeps: explicit diffusion substeps per time step.
         device, precision: see `hyco.phiml.device.Compute`.
         kernels: what steps are made by: `fused` kernels (`hyco.kernels`), `phiflow` with PhiML's operations,
-            or `auto`: fused ones where there are any, which is for some equations, on the CPU.
+            or `auto`: fused ones where there are any: on the CPU, and for some equations on CUDA.
 
     Attributes: fused (whether steps are made by fused kernels).
 
@@ -77,6 +78,15 @@ class GridModel(PhysicalModel):
     def advance(self, state: Tensor, parameters: Mapping[str, Tensor]) -> Tensor:
         """One step of length `dt` with all parameters given."""
 
+    @cached_property
+    def fused_steps(self) -> FusedSteps:
+        """The steps by fused kernels, of a model that is `fused`."""
+        from hyco.kernels.equations import PARTS
+
+        if self.name in PARTS:
+            return WholeSteps(self.name, self.grid, self.dt, self.substeps, self.arrays)
+        return StagedSteps(self.advance, self.arrays)
+
     @property
     def parameters(self) -> Mapping[str, Tensor]:
         return dict(self._parameters)
@@ -95,14 +105,14 @@ class GridModel(PhysicalModel):
 
     def step(self, state: Tensor, parameters: Mapping[str, Tensor] | None = None) -> Tensor:
         given = {**self._parameters, **(parameters or {})}
-        if self._fits(state, given):
-            return self._fused_rollout(state, 1, given).time[1]
+        if self.fused and self.fused_steps.can_take(state, given):
+            return self.fused_steps.step(state, given)
         return self.arrays.place(self.compiled_step(self.arrays.place(state), given))
 
     def rollout(self, state: Tensor, steps: int, parameters: Mapping[str, Tensor] | None = None) -> Tensor:
         given = {**self._parameters, **(parameters or {})}
-        if self._fits(state, given):
-            return self._fused_rollout(state, steps, given)
+        if self.fused and self.fused_steps.can_take(state, given):
+            return self.fused_steps.rollout(state, steps, given)
         frames = [self.arrays.place(state)]
         for _ in range(steps):
             frames.append(self.step(frames[-1], parameters))
@@ -124,58 +134,30 @@ class GridModel(PhysicalModel):
 
     def _has_kernels(self, demanded: bool) -> bool:
         """Whether there are fused kernels for this equation and device; raises ConfigError where demanded."""
-        from hyco.kernels.equations import PARTS
+        from hyco.kernels.equations import KERNELS
 
         compute = self.arrays.compute
         # a class of somebody else's with the name of an equation here may make other steps
-        known = self.name in PARTS and type(self).advance.__module__ == f"{__package__}.{self.name}"
-        if demanded and not (known and compute.device == "cpu"):
+        known = self.name in KERNELS and type(self).advance.__module__ == f"{__package__}.{self.name}"
+        on_cpu = compute.device == "cpu" and compute.backend == "torch"
+        found = known and (on_cpu or self._runs_on_cuda())
+        if demanded and not found:
             what = f"{self.name} on {compute.device}" if known else self.name
             raise ConfigError(
                 f"trainer.kernels: fused: there are no fused kernels for {what}, only for "
-                f"{', '.join(sorted(PARTS))} on the CPU. Use auto or phiflow, or trainer.device=cpu."
+                f"{', '.join(sorted(KERNELS))} on the CPU, and some of them on CUDA, where Triton runs. "
+                "Use auto or phiflow, or trainer.device=cpu."
             )
-        return known and compute.device == "cpu" and compute.backend == "torch"
+        return found
 
-    @cached_property
-    def _kernel(self) -> Any:
-        """The fused form of all steps."""
+    def _runs_on_cuda(self) -> bool:
+        """Whether there are kernels for whole steps on this CUDA device that do what they should."""
         from hyco.kernels.equations import PARTS
-        from hyco.kernels.rollout import Rollout
 
-        parts = PARTS[self.name]
-        moved = self.layout.slice_of(parts.moved)
-        return Rollout(
-            self.grid.resolution,
-            self.grid.spacing,
-            self.dt,
-            moved=moved.stop - moved.start,
-            boundary=self.layout.field(parts.moved).boundary,
-            wind=None if parts.wind is None else self.layout.slice_of(parts.wind).start,
-            scaled=parts.factor is not None,
-            substeps=0 if parts.diffusivity is None else self.substeps,
-        )
-
-    def _fits(self, state: Tensor, parameters: Mapping[str, Tensor]) -> bool:
-        """Whether fused kernels can take these: plain states and parameters, no symbols of a trace."""
-        if not self.fused or self.arrays.tracing:
+        compute = self.arrays.compute
+        if self.name not in PARTS or compute.device == "cpu" or compute.backend != "torch":
             return False
-        from hyco.kernels.autograd import can_run
+        from hyco.kernels.cuda_check import verified
 
-        axes = set(self.layout.axes)
-        plain = all(set(p.shape.names) in (set(), axes) for p in parameters.values())
-        return plain and set(state.shape.names) == {"batch", "field", *axes} and can_run()
-
-    def _fused_rollout(self, state: Tensor, steps: int, parameters: Mapping[str, Tensor]) -> Tensor:
-        from hyco.kernels.autograd import rollout
-        from hyco.kernels.equations import PARTS
-
-        arrays, axes, parts = self.arrays, self.layout.axes, PARTS[self.name]
-        native = {}
-        for role, name in (("factor", parts.factor), ("coefficient", parts.diffusivity)):
-            if name is not None:
-                parameter = arrays.place(parameters[name])
-                native[role] = arrays.native(parameter, *(axes if parameter.rank else ()))
-        initial = arrays.native(arrays.place(state), "batch", "field", *axes)
-        frames = rollout(self._kernel, initial, steps, **native)
-        return arrays.wrap(frames, "batch", "field", "time", *axes)
+        steps = WholeSteps(self.name, self.grid, self.dt, self.substeps, self.arrays)
+        return verified(steps.kernel, compute.device, steps.dtype)

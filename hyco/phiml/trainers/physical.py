@@ -5,8 +5,10 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, cast
+from weakref import ref
 
 import numpy as np
+from numpy.typing import NDArray
 from phiml.math import Tensor
 
 from hyco import interfaces
@@ -76,6 +78,7 @@ class PhysicalTrainer(interfaces.PhysicalTrainer):
         self.model = model
         self._compute = cast(NativeArrays, model.arrays).compute
         self._fused = isinstance(model, GridModel) and model.fused
+        self._weights: dict[int, tuple[ref[Batch], NDArray[Any]]] = {}
         self.compiled_loss = Compiled(self._loss, self._compute)
         self.compiled_gradient = Compiled(self._loss, self._compute, gradient_of="parameters")
         self._loop = FitLoop(
@@ -134,7 +137,7 @@ class PhysicalTrainer(interfaces.PhysicalTrainer):
     def loss_and_gradients(self, batch: Batch, values: Values) -> tuple[float, Values]:
         """Mean loss over what is observed of a batch, and its gradients by the learnable parameters."""
         if self._fused:
-            return self._fused_loss_and_gradients(batch, values)
+            return self._fused_loss(batch, values)
         arrays = self.model.arrays
         parameters = {n: arrays.parameter(v) for n, v in values.items()}
         loss, gradients = self.compiled_gradient(parameters, *self._placed(batch))
@@ -144,26 +147,28 @@ class PhysicalTrainer(interfaces.PhysicalTrainer):
 
     def loss(self, batch: Batch) -> Any:
         """The mean loss over what is observed of a batch with the parameters in force."""
-        learnable = {n: self.model.parameters[n] for n in self._loop.bounds}
         if self._fused:
-            with self._compute.scope():
-                return self._compute.native(self._loss(learnable, *self._placed(batch)))
+            return self._fused_loss(batch, {})[0]
+        learnable = {n: self.model.parameters[n] for n in self._loop.bounds}
         return self._compute.native(self.compiled_loss(learnable, *self._placed(batch)))
 
-    def _fused_loss_and_gradients(self, batch: Batch, values: Values) -> tuple[float, Values]:
-        """The same by kernels that are compiled already: nothing is traced."""
-        arrays = cast(NativeArrays, self.model.arrays)
-        leaves, parameters = {}, {}
-        for name, value in values.items():
-            axes = arrays.layout.axes if np.ndim(value) else ()
-            leaves[name] = arrays.native(arrays.parameter(value), *axes).clone().requires_grad_()
-            parameters[name] = arrays.wrap(leaves[name], *axes)
-        with self._compute.scope():
-            loss = self._loss(parameters, *self._placed(batch)).native()
-        loss.backward()
-        return float(loss.detach()), {
-            n: leaf.grad.detach().numpy().astype(np.float64) for n, leaf in leaves.items()
-        }
+    def _fused_loss(self, batch: Batch, values: Values) -> tuple[float, Values]:
+        """Loss and gradients by kernels that are compiled already: nothing is traced."""
+        model, weights = cast(GridModel, self.model), self._entry_weights(batch)
+        steps = model.fused_steps
+        return steps.objective(batch.initial, batch.targets, weights, model.parameters, values)
+
+    def _entry_weights(self, batch: Batch) -> NDArray[Any] | None:
+        """Weights of a batch's entries, kept as long as the batch is: fits ask for them again and again."""
+        if batch.observed is None:
+            return None
+        known = self._weights.get(id(batch))
+        if known is None or known[0]() is not batch:
+            self._weights = {k: v for k, v in self._weights.items() if v[0]() is not None}
+            made = entry_weights(batch, LossWeights())
+            known = ref(batch), np.asarray(made, self._compute.precision)
+            self._weights[id(batch)] = known
+        return known[1]
 
     def _placed(self, batch: Batch) -> tuple[Tensor, ...]:
         arrays = self.model.arrays
