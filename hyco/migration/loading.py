@@ -11,6 +11,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 _paused = False
+_frozen = False
 
 
 @contextmanager
@@ -29,16 +30,24 @@ def loading() -> Iterator[None]:
         yield
     finally:
         loaded()
-        gc.unfreeze()
+        over()
 
 
 def loaded() -> None:
     """A run has what it needs: from now on look for garbage again.
 
-    Until the end of `loading` not among what is there now.  Nothing happens outside of `loading`.
+    Until it is `over` not among what is there now.  Nothing happens outside of `loading`.
     """
-    global _paused
+    global _paused, _frozen
     if _paused:
-        _paused = False
+        _paused, _frozen = False, True
         gc.freeze()
         gc.enable()
+
+
+def over() -> None:
+    """A run is over: look for garbage among all, since its models and data need not stay for the next."""
+    global _frozen
+    if _frozen:
+        _frozen = False
+        gc.unfreeze()

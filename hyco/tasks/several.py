@@ -11,6 +11,7 @@ from hyco.config import Config
 from hyco.config.variations import by_mode, by_seed
 from hyco.interfaces import Record
 from hyco.migration.factory import forget_compiled
+from hyco.migration.loading import over
 from hyco.report.parameters_file import NAME, read_parameters
 from hyco.report.runs import write_comparison_of_modes, write_seeds_report
 from hyco.report.several import entries_of, headlines
@@ -74,6 +75,7 @@ def run_several(
         for mode, one in plan.items():
             log.info("run %d of %d: seed %d, %s, in %s", done + 1, total, seed, mode, one.output_dir)
             found[seed][mode] = run(one, _Following(progress, done == 0))
+            over()
             forget_compiled()
             done += 1
             progress.update("runs", done, total)

@@ -4,13 +4,17 @@ from __future__ import annotations
 
 import gc
 import json
+import weakref
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
 import pytest
 
+from hyco.config import Config, load_config
 from hyco.migration.loading import loaded, loading
+from hyco.tasks.progress import Progress, Silent
+from hyco.tasks.several import run_several
 from tests.integration.conftest import Here, Project
 
 FIRST_STEP = """
@@ -200,6 +204,29 @@ def test_python_looks_for_no_garbage_while_a_run_loads() -> None:
         gc.enable()
     loaded()
     assert gc.get_freeze_count() == 0
+
+
+class Loop:
+    """Garbage that only the collector finds, as a trainer and its loop are."""
+
+    def __init__(self) -> None:
+        self.me = self
+
+
+@pytest.mark.usefixtures("collecting")
+def test_what_the_first_of_several_runs_held_is_free_before_the_second() -> None:
+    with loading():
+        models: list[weakref.ref[Loop]] = []
+
+        def run(config: Config, progress: Progress) -> dict[str, Any]:
+            gc.collect()
+            assert all(model() is None for model in models)
+            models.append(weakref.ref(Loop()))
+            loaded()
+            return {}
+
+        run_several(load_config("burgers"), 3, ("train",), Silent(), run)
+        assert len(models) == 3
 
 
 @pytest.mark.usefixtures("collecting")
