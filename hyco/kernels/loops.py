@@ -40,6 +40,8 @@ from numba import njit, types
 from numba.core.cgutils import is_pointer
 from numba.extending import intrinsic
 
+from hyco.kernels.compiling import announce
+
 PERIODIC, ZERO_GRADIENT, ZERO = 0, 1, 2
 PAD = 16  # cells beyond both ends of a row: a line of the cache, in float32
 CHUNK = 64  # cells of a row whose departure points are sought together
@@ -58,7 +60,7 @@ F = TypeVar("F", bound=Callable[..., Any])
 
 def part(function: F) -> F:
     """Compiled as a part of what calls it."""
-    return njit(nogil=True, error_model="numpy")(function)
+    return njit(nogil=True, error_model="numpy", no_cpython_wrapper=True, no_cfunc_wrapper=True)(function)
 
 
 def compiled(function: F) -> F:
@@ -1262,3 +1264,6 @@ def collect(cells, by_faces, rates, plan, out):
                                 _faces(faces[1], 0, x, face, row),
                             )
                         _gain(made, own, other, by, end, rates[axis], zero, half, one, nz)
+
+
+announce()

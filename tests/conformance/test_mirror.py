@@ -42,7 +42,8 @@ ONLY_THERE = {
     "phiml.device.Compute": {"library", "native_device", "scope", "detached", "native", "backend"},
     "legacy.device.Compute": {"torch_device", "dtype"},
 }
-ONLY_IN_PHIML = {"block.py"}  # trajectories held as one array
+# trajectories held as one array; steps by fused kernels
+ONLY_IN_PHIML = {"block.py", "fusion.py", "physical/fused.py"}
 MORE_MEMBERS = {"data_manager": {"block", "reading_ahead"}}  # of components in phiml mode
 
 

@@ -15,7 +15,7 @@ from hyco.compat.adapters import adapt
 from hyco.interfaces import Batch
 from hyco.kernels import rollout as rollouts
 from hyco.kernels.autograd import objective, rollout
-from hyco.kernels.equations import PARTS
+from hyco.kernels.equations import KERNELS, PARTS
 from hyco.kernels.rollout import Gradients, Rollout
 from hyco.legacy import stencils
 from hyco.legacy.losses import rollout_loss
@@ -410,7 +410,7 @@ def test_what_is_not_finite_or_absurdly_far_stays_within_memory_and_shows() -> N
 
 # ---------------------------------------------------------------------------------------------- phiml mode
 
-FUSED = [c for c in CASES if c.equation in PARTS]
+FUSED = [c for c in CASES if c.equation in KERNELS]
 
 
 def batch_of(model: Any, case: Case) -> Batch:
@@ -446,7 +446,15 @@ def test_a_model_steps_and_learns_as_legacys_does(case: Case, precision: str) ->
 
 
 @pytest.mark.parametrize(
-    "name", ["burgers-2d-field-periodic", "heat-3d-scalar-zero", "advection-1d-field-zero"]
+    "name",
+    [
+        "burgers-2d-field-periodic",
+        "heat-3d-scalar-zero",
+        "advection-1d-field-zero",
+        "gray_scott-2d-field-periodic",
+        "inviscid_burgers-2d-field-periodic",
+        "navier_stokes-2d-field-periodic",
+    ],
 )
 def test_a_model_learns_as_phiflow_does(name: str) -> None:
     case = BY_NAME[name]
@@ -456,7 +464,9 @@ def test_a_model_learns_as_phiflow_does(name: str) -> None:
         assert np.allclose(gradient, other[1][parameter], rtol=1e-12, atol=1e-13 * np.abs(gradient).max())
 
 
-@pytest.mark.parametrize("name", ["burgers-2d-field-periodic", "advection-2d-scalar-zero"])
+@pytest.mark.parametrize(
+    "name", ["burgers-2d-field-periodic", "advection-2d-scalar-zero", "gray_scott-2d-field-periodic"]
+)
 def test_a_legacy_trainer_learns_by_a_fused_model(name: str) -> None:
     case = BY_NAME[name]
     fused = case.model("phiml", kernels="fused")

@@ -11,8 +11,8 @@ from numpy.typing import NDArray
 from phiml.backend import choose_backend
 from phiml.math import Tensor
 
+from hyco.phiml.fusion import fused
 from hyco.phiml.losses import rollout_loss
-from hyco.phiml.stencils import fused
 from hyco.phiml.tensors import NativeArrays
 from hyco.problem.grid import Grid
 

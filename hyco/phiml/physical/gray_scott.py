@@ -8,8 +8,9 @@ from phiml import math
 from phiml.math import Tensor, channel
 
 from hyco.migration.registry import register
+from hyco.phiml.fusion import is_fused, named, native, parameter
 from hyco.phiml.physical.base import GridModel
-from hyco.phiml.stencils import diffuse, is_fused, named, native, parameter
+from hyco.phiml.stencils import diffuse
 
 
 @register("physical_model", "gray_scott", "phiml")
