@@ -117,14 +117,17 @@ class Timed:
 
         return waited
 
-    def compare(self, found: Outcome) -> None:
-        """Raise AssertionError where an outcome differs from that of a mode timed before."""
+    def compare(self, found: Outcome, *, agreement: float = AGREEMENT) -> None:
+        """Raise AssertionError where an outcome differs from that of a mode timed before.
+
+        `agreement`: by how much at most, of the largest value.
+        """
         known = self.outcomes.setdefault(self.scenario, {})
         for mode, expected in known.items():
             for name, value in expected.items():
                 scale, error = np.max(np.abs(value)), np.max(np.abs(np.subtract(found[name], value)))
                 assert 0 < scale < np.inf, f"{self.scenario}: {name} of {mode} says nothing: {value}"
-                assert error <= AGREEMENT * scale, (
+                assert error <= agreement * scale, (
                     f"{self.scenario}: {self.mode} and {mode} did different work: {name} differs by "
                     f"{error:g} where its largest value is {scale:g}. Their times cannot be compared."
                 )

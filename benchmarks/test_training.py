@@ -19,6 +19,7 @@ from hyco.migration.factory import Factory
 Prepare = Callable[..., Config]
 Build = Callable[..., Factory]
 SAME_LOSS = 0.05  # of the loss at the start: where a fit ends
+WHOLE_RUN = 0.1  # by how much the losses of the modes may differ after a whole run, as a share
 
 
 @cases("synthetic training", BARE)
@@ -133,7 +134,8 @@ def test_training_run(
     config = prepared_shipped(scenario, mode)
     runs: list[Run] = []
     timed(lambda: runs.append(train_in_process(config)), warmup=0, rounds=1)
-    timed.compare(runs[-1].work)
+    # a hundred updates in float32, after each of which rounding is learned from too
+    timed.compare(runs[-1].work, agreement=WHOLE_RUN)
     benchmark.extra_info["peaks"] = [run.peak for run in runs]
     benchmark.extra_info["imports"] = [run.imports for run in runs]
     benchmark.extra_info["cycles"] = [seconds for run in runs for seconds in run.cycles]

@@ -81,8 +81,8 @@ class Rollout:
         threads: int = 1,
     ) -> None:
         """Fill a contiguous trajectory (batch, component, time, *space) whose first frame is there."""
-        if trajectory.shape[1] > self.moved:
-            trajectory[:, self.moved :, 1:] = trajectory[:, self.moved :, :1]
+        still = [member[c] for member in trajectory for c in range(self.moved, len(member))]
+        run([partial(np.copyto, frames[1:], frames[:1]) for frames in still], threads)
         work = _Work(self, trajectory, trajectory.shape[2], factor, coefficient, threads)
         work.fill(trajectory.reshape(*trajectory.shape[:3], self.cells))
 
