@@ -163,16 +163,7 @@ class WholeSteps(FusedSteps):
         parameters: Mapping[str, Tensor],
         learned: Values,
     ) -> tuple[float, dict[str, NDArray[np.float64]]]:
-        """The loss of rollouts (`hyco.phiml.losses`), and its gradients by the parameters that are learned.
-
-        One call of compiled loops, which makes no trajectory and no graph.
-
-        Args:
-            initial, targets: a state, and the frames that follow it.
-            weights: of the entries, (batch, time, *space), in this precision; None: the mean.
-            parameters: those in force.
-            learned: in place of some of them.
-        """
+        """The same by one call of compiled loops, which makes no trajectory and no graph."""
         if self.arrays.compute.device != "cpu":
             return super().objective(initial, targets, weights, parameters, learned)
         from hyco.kernels.autograd import objective
