@@ -74,8 +74,19 @@ class Compute:
         """The tensor on this device in this precision; itself when it already is."""
         with self.scope():
             if tensor.default_backend is not self.library or tensor.device is not self.native_device:
-                tensor = math.to_device(math.convert(tensor, self.library), self.native_device)
+                tensor = self._moved(math.convert(tensor, self.library))
             return math.to_float(tensor)
+
+    def _moved(self, tensor: math.Tensor) -> math.Tensor:
+        """The tensor on this device; from main memory to CUDA it is copied while the program goes on."""
+        if (
+            not self.device.startswith("cuda")
+            or self.backend != "torch"
+            or tensor.device.device_type != "CPU"
+        ):
+            return math.to_device(tensor, self.native_device)
+        native = tensor.native(tensor.shape).pin_memory()
+        return math.wrap(native.to(self.device, non_blocking=True), *tensor.shape)
 
     def detached(self, tensor: math.Tensor) -> math.Tensor:
         """The tensor without its history, in full precision: outside of `scope` PhiML rounds to float32."""

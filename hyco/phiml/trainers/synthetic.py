@@ -97,6 +97,7 @@ class SyntheticTrainer(interfaces.SyntheticTrainer):
         self._normalises = normalises(buffers)
         with self._compute.scope():
             self._optimiser = optimiser(model.network, schedule(0), optimizer)
+        self._token = object()  # which no other trainer ever has
         self._scaler = self._made_scaler() if amp == "fp16" else None
         self._loop = EpochLoop(
             self,
@@ -216,10 +217,35 @@ class SyntheticTrainer(interfaces.SyntheticTrainer):
 
     def _differentiated(self, share: float, part: tuple[Tensor, ...]) -> Any:
         """The loss of some windows, whose gradients are added to what is there."""
+        if self._is_recorded(part[0].shape.volume // len(self.model.layout.components)):
+            return self._recorded(share, part)
         with lowered(self.amp), recomputing(self.recompute):
             loss = share * self._loss(*part).native()
             (loss if self._scaler is None else self._scaler.scale(loss)).backward()
         return loss.detach()
+
+    def _is_recorded(self, cells: int) -> bool:
+        """Whether an update on windows of so many cells in all is replayed on CUDA (`hyco.kernels`)."""
+        if self._compute.device == "cpu" or self.amp or self.recompute or self._normalises:
+            return False
+        from hyco.kernels.cuda_updates import SMALL
+
+        return cells <= SMALL
+
+    def _recorded(self, share: float, part: tuple[Tensor, ...]) -> Any:
+        from hyco.kernels.cuda_updates import add_gradients
+
+        arrays, axes = cast(NativeArrays, self.model.arrays), self.model.layout.axes
+        every = ("batch", "field", *axes), ("batch", "field", "time", *axes), ("batch", "time", *axes)
+        dims = every[: len(part)]
+
+        def loss_of(*natives: Any) -> Any:
+            named = (arrays.wrap(native, *d) for native, d in zip(natives, dims, strict=True))
+            return share * self._loss(*named).native()
+
+        natives = [arrays.native(tensor, *d) for tensor, d in zip(part, dims, strict=True)]
+        weights = [p for p in self.model.network.parameters() if p.requires_grad]
+        return add_gradients((share, self._token), loss_of, weights, *natives)
 
     def _descend(self) -> None:
         """Clip the gradients, and step."""
