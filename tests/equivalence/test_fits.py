@@ -57,7 +57,7 @@ def test_a_synthetic_fit_with_normalisation(tmp_path: Path) -> None:
     overrides += ["model.synthetic.architecture.batch_norm=true", "model.synthetic.residual=false"]
     legacy, phiml = outcomes(tmp_path, overrides, PLANE)
     assert_equivalent(legacy.losses(), phiml.losses(), "losses of a synthetic fit with normalisation")
-    assert_equivalent(legacy.weights, phiml.weights, "updated weights with normalisation")
+    assert_equivalent(legacy.weights, phiml.weights, "weights of a synthetic fit with normalisation")
 
 
 PHYSICAL = [

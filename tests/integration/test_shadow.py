@@ -120,7 +120,7 @@ def test_what_a_run_writes_and_says(project: Project, hyco_here: Here, mode: str
     summary = json.loads((project.folder / "results/tiny/shadow.json").read_text())
     calls = {f"{c['component']}.{c['call']}": c for c in summary["calls"]}
     assert calls.keys() == expected.keys()
-    assert summary["compared"] == sum(c["compared"] for c in calls.values()) > 40
+    assert summary["compared"] == sum(c["compared"] for c in calls.values()) > 30
     assert (summary["mismatches"], summary["failures"]) == (0, 0)
     assert summary["overhead_seconds"] > 0 and summary["overhead_per_cent"] > 0
     assert all(c["speed_ratio"] > 0 and c["worst"]["share"] <= 1 for c in calls.values())
@@ -179,7 +179,8 @@ def spoil(monkeypatch: pytest.MonkeyPatch, name: str, by: float) -> None:
         return self.arrays.state(array)
 
     monkeypatch.setattr(Burgers, name, spoiled)
-    monkeypatch.setattr(Burgers, "_fits", lambda *_: False)  # rollouts are made of steps, not by kernels
+    # rollouts are made of steps, not by kernels
+    monkeypatch.setattr("hyco.phiml.physical.fused.FusedSteps.can_take", lambda *_: False)
 
 
 @pytest.mark.parametrize("by", [1e-12, np.nan])

@@ -105,7 +105,9 @@ def test_a_row_has_a_reason_and_is_no_looser_than_it_may_be(quantity: str, preci
     assert measured < row.rtol
     assert row.rtol <= max(30 * measured, 1e-12 if precision == "float64" else 1e-5)
     loosest = {"central differences": 5e-9, "central differences at a kink": 2e-5}
-    limit = 1e-8 if "network" in quantity or "normalisation" in quantity else loosest.get(quantity, 1e-10)
+    loosest["weights of a synthetic fit with normalisation"] = 3e-7  # of biases that do next to nothing
+    several = "network" in quantity or "normalisation" in quantity
+    limit = loosest.get(quantity, 1e-8 if several else 1e-10)
     rounded = 5e-2 if "bf16" in quantity else 1e-4
     assert row.rtol <= (limit if precision == "float64" else rounded)
 
