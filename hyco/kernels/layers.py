@@ -1,4 +1,4 @@
-"""Layers of networks that are faster than PyTorch's own, and keep less, on every device.
+"""Layers of networks that are faster than PyTorch's own, and keep less.
 
 PyTorch (2.13) makes circular padding of several copies, differentiates each of them on its own and on the
 whole padded array, and keeps the padded array until then: about a quarter of the time of training a small
@@ -28,7 +28,20 @@ def wrapping(network: torch.nn.Module) -> torch.nn.Module:
     for module in network.modules():
         if type(module) in LAYERS and _is_circular(cast(Any, module)):
             module.forward = partial(_convolved, module)
+        elif type(module) is torch.nn.MaxPool2d and _halves(module):
+            cast(Any, module).forward = partial(_pooled, module)
     return network
+
+
+def doubled(coarse: Tensor, upsample: Callable[[Tensor], Tensor]) -> Tensor:
+    """Values (batch, channels, *space) of a periodic box on cells of half the size, by linear interpolation.
+
+    `upsample`: the same in a box that ends, which sees one coarse cell beyond each end here.
+    """
+    if _is_plain(coarse):
+        return _Double.apply(coarse)
+    rank = coarse.ndim - 2
+    return upsample(wrap(coarse, (1,) * rank))[(slice(None), slice(None), *(slice(2, -2),) * rank)]
 
 
 def wrap(values: Tensor, widths: tuple[int, ...]) -> Tensor:
@@ -43,6 +56,71 @@ def again(function: Callable[[Tensor], Tensor], values: Tensor) -> Tensor:
 
 def _is_circular(module: Any) -> bool:
     return module.padding_mode == "circular" and not isinstance(module.padding, str) and any(module.padding)
+
+
+def _halves(module: torch.nn.MaxPool2d) -> bool:
+    """Whether it takes the greatest of every 2x2 values, and nothing else."""
+    plain = module.padding in (0, (0, 0)) and module.dilation in (1, (1, 1)) and not module.return_indices
+    return plain and module.kernel_size in (2, (2, 2)) and module.stride in (2, (2, 2))
+
+
+def _is_plain(values: Tensor) -> bool:
+    """Whether the loops of `hyco.kernels.resampling` take these: planes on the CPU, of full precision."""
+    known = values.ndim == 4 and values.device.type == "cpu"
+    return known and values.dtype in (torch.float32, torch.float64)
+
+
+def _pooled(module: torch.nn.MaxPool2d, values: Tensor) -> Tensor:
+    even = values.shape[-1] % 2 == 0 and values.shape[-2] % 2 == 0
+    if even and _is_plain(values):
+        return _Maximum.apply(values)
+    return functional.max_pool2d(values, 2)
+
+
+def _planes(values: Tensor) -> Any:
+    return values.detach().reshape(-1, *values.shape[-2:]).contiguous().numpy()
+
+
+def _like(planes: Any, values: Tensor) -> Tensor:
+    return torch.from_numpy(planes).reshape(*values.shape[:2], *planes.shape[1:])
+
+
+class _Maximum(torch.autograd.Function):
+    """The greatest of every 2x2 values; keeps a byte for each."""
+
+    @staticmethod
+    def forward(ctx: Any, values: Tensor) -> Tensor:
+        from hyco.kernels.resampling import maxima
+
+        found, places = maxima(_planes(values), threads=torch.get_num_threads())
+        ctx.save_for_backward(torch.from_numpy(places))
+        return _like(found, values)
+
+    @staticmethod
+    @torch.autograd.function.once_differentiable
+    def backward(ctx: Any, given: Tensor) -> Tensor:
+        from hyco.kernels.resampling import back_to_maxima
+
+        (places,) = ctx.saved_tensors
+        made = back_to_maxima(_planes(given), places.numpy(), threads=torch.get_num_threads())
+        return _like(made, given)
+
+
+class _Double(torch.autograd.Function):
+    """Twice the resolution of a periodic plane; keeps nothing."""
+
+    @staticmethod
+    def forward(ctx: Any, coarse: Tensor) -> Tensor:
+        from hyco.kernels.resampling import double
+
+        return _like(double(_planes(coarse), threads=torch.get_num_threads()), coarse)
+
+    @staticmethod
+    @torch.autograd.function.once_differentiable
+    def backward(ctx: Any, given: Tensor) -> Tensor:
+        from hyco.kernels.resampling import undo_double
+
+        return _like(undo_double(_planes(given), threads=torch.get_num_threads()), given)
 
 
 def _convolved(module: Any, values: Tensor) -> Tensor:

@@ -15,7 +15,8 @@ from torch.nn import functional
 
 from hyco.errors import ConfigError
 from hyco.interfaces import Batch, LossWeights
-from hyco.kernels.layers import wrap, wrapping
+from hyco.kernels import resampling
+from hyco.kernels.layers import doubled, wrap, wrapping
 from hyco.phiml.trainers import synthetic
 from hyco.problem.fields import FieldLayout
 from hyco.problem.grid import Grid
@@ -91,6 +92,66 @@ def test_whatever_a_circular_convolution_is_it_computes_the_same(
     values = random(2, 3, 6, 5).detach()
     expected = module(values)
     assert torch.equal(wrapping(module)(values), expected)
+
+
+@pytest.mark.parametrize("cells", [(2, 2), (6, 10), (33, 4), (1, 3)], ids=str)
+@pytest.mark.parametrize("dtype", [torch.float64, torch.float32], ids=str)
+def test_doubling_is_linear_interpolation_in_a_periodic_box(
+    cells: tuple[int, int], dtype: torch.dtype
+) -> None:
+    values = random(2, 3, *cells).detach().to(dtype).requires_grad_()
+    upsample = nn.Upsample(scale_factor=2, mode="bilinear")
+    expected = upsample(functional.pad(values, (1, 1, 1, 1), mode="circular"))[:, :, 2:-2, 2:-2]
+    found = doubled(values, upsample)
+    given = random(*expected.shape, seed=1).detach().to(dtype)
+    both = (
+        {"values": out.detach().numpy(), "gradient": torch.autograd.grad(out, values, given)[0].numpy()}
+        for out in (expected, found)
+    )
+    assert_equivalent(*both, "weight gradient")
+
+
+def test_doubling_in_other_boxes_is_pytorchs() -> None:
+    for rank, mode in ((1, "linear"), (3, "trilinear")):
+        values = random(2, 3, *(6, 5, 4)[:rank])
+        upsample = nn.Upsample(scale_factor=2, mode=mode)
+        wide = upsample(functional.pad(values, (1, 1) * rank, mode="circular"))
+        assert torch.equal(doubled(values, upsample), wide[(..., *(slice(2, -2),) * rank)])
+
+
+@pytest.mark.parametrize("special", [None, float("nan"), float("inf")])
+@pytest.mark.parametrize("dtype", [torch.float64, torch.float32, torch.bfloat16], ids=str)
+def test_halving_takes_the_first_of_the_greatest(dtype: torch.dtype, special: float | None) -> None:
+    """Of few different values, so that many are equal."""
+    values = (4 * random(2, 3, 12, 34).detach()).round()
+    if special is not None:
+        values[random(2, 3, 12, 34, seed=2) < 0.1] = special
+    values = values.to(dtype).requires_grad_()
+    pool = wrapping(nn.MaxPool2d(2))
+    assert "forward" in vars(pool)
+    expected, found = functional.max_pool2d(values, 2), pool(values)
+    assert torch.equal(expected.nan_to_num(-1.0), found.nan_to_num(-1.0))
+    given = random(*expected.shape, seed=1).detach().to(dtype)
+    assert torch.equal(*(torch.autograd.grad(out, values, given)[0] for out in (expected, found)))
+
+
+def test_other_pools_stay_as_they_are() -> None:
+    for other in (nn.MaxPool2d(3), nn.MaxPool2d(2, stride=1), nn.MaxPool2d(2, padding=1), nn.MaxPool1d(2)):
+        assert "forward" not in vars(wrapping(other))
+    odd = random(1, 1, 5, 7)
+    assert torch.equal(wrapping(nn.MaxPool2d(2))(odd), functional.max_pool2d(odd, 2))
+
+
+def test_threads_change_no_bit_of_what_is_resampled(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(resampling, "TOGETHER", 20)
+    values = np.random.default_rng(0).random((7, 6, 4))
+    made = []
+    for threads in (1, 2):
+        most, places = resampling.maxima(values, threads=threads)
+        wide = resampling.double(values, threads=threads)
+        back = resampling.back_to_maxima(most, places, threads=threads)
+        made.append((most, places, wide, back, resampling.undo_double(wide, threads=threads)))
+    assert all(np.array_equal(a, b) for a, b in zip(*made, strict=True))
 
 
 @contextmanager

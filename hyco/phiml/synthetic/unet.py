@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
+from functools import partial
 from typing import Any
 
 from phiml import nn
@@ -50,32 +51,22 @@ class UNet(NetworkModel):
             periodic=False,
         )
         if periodic:
-            _make_periodic(network, grid.rank)
+            _make_periodic(network)
         return network
 
 
-def _make_periodic(network: Any, rank: int) -> None:
+def _make_periodic(network: Any) -> None:
     """Wrap every convolution and every upsampling of a zero-padded U-Net around the box.
 
     `phiml.nn.u_net(periodic=True)` of PhiML 1.16.1 swaps two arguments on the way down, so that those
     blocks become zero-padded residual blocks, and upsamples without wrapping; hence this.
     """
+    from hyco.kernels.layers import doubled
+
     for module in network.modules():
         if getattr(module, "padding_mode", None) == "zeros":
             module.padding_mode = "circular"
         upsample = getattr(module, "_modules", {}).get("up")
         if upsample is not None:
             del module.up
-            module.up = _periodic(upsample, rank)
-
-
-def _periodic(upsample: Callable[[Any], Any], rank: int) -> Callable[[Any], Any]:
-    """Linear upsampling by 2 that sees one coarse cell beyond each end of the box."""
-    from hyco.kernels.layers import wrap
-
-    inner = (slice(None), slice(None), *(slice(2, -2),) * rank)
-
-    def wrapped(coarse: Any) -> Any:
-        return upsample(wrap(coarse, (1,) * rank))[inner]
-
-    return wrapped
+            module.up = partial(doubled, upsample=upsample)
