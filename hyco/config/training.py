@@ -148,7 +148,7 @@ class Trainer(Section):
     """What all trainings share, and one block for each kind.
 
     `kernels`: how phiml mode makes the steps of the equation: by `fused` kernels, by operations of `phiflow`,
-    or (auto) by fused ones where there are any: for burgers, heat and advection, on the CPU.
+    or (auto) by fused ones where there are any, for whole steps or for stages of them.
     """
 
     device: Annotated[str, AfterValidator(_device)] = "auto"
