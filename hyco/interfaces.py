@@ -14,7 +14,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, ClassVar, Literal, NamedTuple
+from typing import Any, ClassVar, Literal, NamedTuple, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -305,6 +305,13 @@ class SyntheticModel(Component):
         """Read a checkpoint of `save`; raises CheckpointError naming every entry that does not fit."""
 
 
+class Windowed(Protocol):
+    """Files from which windows of trajectories are read, without the rest of them."""
+
+    def windows(self, simulations: Sequence[int], starts: Sequence[int], steps: int) -> NDArray[Any]:
+        """(window, field, time, *space): `steps` frames of each of these simulations, from its start on."""
+
+
 class DataManager(Component):
     """Trajectories on disk, loaded once, cached in the mode's own format, validated by fingerprint."""
 
@@ -335,6 +342,13 @@ class DataManager(Component):
     def resident(self, simulations: Sequence[int]) -> int:
         """How many of these trajectories fit into memory at once; at least 1."""
 
+    @abstractmethod
+    def streamed(self, simulations: Sequence[int]) -> Windowed | None:
+        """What windows of these trajectories are read from, where they do not fit into memory together.
+
+        None: they are to be loaded; so are those that were generated, always.
+        """
+
 
 class Dataset(Component):
     """Windows of `rollout_steps` frames, cut from trajectories; immutable.
@@ -360,6 +374,11 @@ class Dataset(Component):
     @abstractmethod
     def generated(self) -> int:
         """How many of the windows were generated."""
+
+    @property
+    @abstractmethod
+    def streams(self) -> bool:
+        """Whether real windows are read from files whenever they are asked for, and nothing holds them."""
 
     @abstractmethod
     def get_batch(self, indices: Sequence[int]) -> Batch:

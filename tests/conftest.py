@@ -28,6 +28,8 @@ BOTH_SIDES = Path(__file__).parent / "equivalence"
 
 if "PYTEST_XDIST_WORKER" in os.environ:
     os.environ.setdefault("OMP_NUM_THREADS", "1")  # before torch and numpy start their threads
+    # JAX compiles what a test runs once or twice: half the time without what makes it faster
+    os.environ.setdefault("XLA_FLAGS", "--xla_backend_optimization_level=0")
 
 
 def demanded(variable: str) -> tuple[str, ...]:

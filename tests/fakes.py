@@ -18,13 +18,14 @@ class FakeDataset:
     """Windows whose initial state, and whose targets, are their own number.
 
     Attributes: windows, the real thing; taught: what `with_generated` was given, and with which alpha and
-    points; seen_as: the model by whose sensors it is seen.
+    points; seen_as: the model by whose sensors it is seen; streams: whether nobody is to hold its batches.
     """
 
     windows: Windows
     taught: list[tuple[Any, float]] = field(default_factory=list)
     points: list[Any] = field(default_factory=list)
     seen_as: str = ""
+    streams: bool = False
 
     @property
     def rollout_steps(self) -> int:

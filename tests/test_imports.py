@@ -18,7 +18,19 @@ import hyco
 
 PACKAGE = Path(hyco.__file__).parent
 FRAMEWORKS = frozenset(
-    {"torch", "torchvision", "phi", "phiml", "jax", "jaxlib", "flax", "tensorflow", "keras"}
+    {
+        "torch",
+        "torchvision",
+        "phi",
+        "phiml",
+        "jax",
+        "jaxlib",
+        "equinox",
+        "optax",
+        "flax",
+        "tensorflow",
+        "keras",
+    }
 )
 UNPICKLERS = frozenset({"pickle", "cPickle", "_pickle", "dill", "cloudpickle", "shelve", "marshal", "joblib"})
 
@@ -57,7 +69,7 @@ ARROWS = {
     "hyco.storage": Arrow(STORAGE),
     "hyco.learning": Arrow(LEARNING),
     "hyco.report": Arrow(LEARNING),
-    "hyco.migration": Arrow(STORAGE | {"hyco.learning"}, lazily=frozenset({"hyco.compat"})),
+    "hyco.migration": Arrow(LEARNING | {"hyco.learning"}, lazily=frozenset({"hyco.compat"})),
     "hyco.migration.shadow": Arrow(LEARNING | {"hyco.migration", "hyco.testing"}),
     "hyco.migration.registry": Arrow(frozenset({"hyco.errors"}), others=NOTHING),
     "hyco.tracking": Arrow(TRACKING),
@@ -65,7 +77,14 @@ ARROWS = {
     "hyco.comparison": Arrow(TASKS | {"hyco.tasks", "hyco.testing"}),
     "hyco.cli": Arrow(TASKS | {"hyco.tasks", "hyco.comparison"}, lazily=frozenset({"hyco.compat"})),
     "hyco.legacy": Arrow(SIDE, frameworks=frozenset({"torch"})),
-    "hyco.phiml": Arrow(SIDE, lazily=frozenset({"hyco.kernels"}), frameworks=frozenset({"phiml", "phi"})),
+    "hyco.phiml": Arrow(
+        SIDE, lazily=frozenset({"hyco.kernels", "hyco.jax"}), frameworks=frozenset({"phiml", "phi"})
+    ),
+    "hyco.jax": Arrow(
+        LEARNING | {"hyco.learning"},
+        frameworks=frozenset({"jax", "equinox", "optax"}),
+        others=frozenset({"numpy"}),
+    ),
     "hyco.kernels": Arrow(
         frozenset({"hyco.errors"}),
         frameworks=frozenset({"torch"}),
@@ -262,6 +281,9 @@ BAD = [
     ("hyco.compat.x", "from hyco.legacy import tensors", "forbidden arrow"),
     ("hyco.compat.x", "from hyco import phiml", "forbidden arrow"),
     ("hyco.kernels.x", "import scipy", "must not need"),
+    ("hyco.jax.x", "import torch", "framework"),
+    ("hyco.jax.x", "from hyco.phiml import device", "forbidden arrow"),
+    ("hyco.phiml.x", "from hyco.jax import network", "forbidden arrow"),
     ("hyco.testing", "import torch", "framework"),
     ("hyco.testing", "import scipy", "must not need"),
     ("hyco.storage.x", "import pickle", "unpickles"),

@@ -41,6 +41,8 @@ def small_experiment(config: Config, folder: Path, progress: Progress) -> Experi
     Its data are the first frames of the experiment's own trajectories where these are there, and new ones
     otherwise.  Cells, fields, models, windows and precision are as they are.
     """
+    if config.data.source is not None:
+        return _of_source(config)
     chosen = _chosen(config)
     there = _data_are_there(config, list(chosen))
     frames = config.data.trajectory_length
@@ -55,17 +57,30 @@ def small_experiment(config: Config, folder: Path, progress: Progress) -> Experi
     else:
         _generate(small, progress)
         origin = f"new trajectories, since those of {config.data.data_dir} are not all there"
+    return Experiment(small, True, (_said(config, cut, origin),))
+
+
+def _of_source(config: Config) -> Experiment:
+    """The small copy of an experiment whose data are in files of somebody else, which stay where they are."""
+    assert config.data.source is not None
+    shorter = min(config.data.trajectory_length, config.trainer.rollout_steps + FRAMES_BEYOND_A_WINDOW)
+    cut = _cut(config, {original: original for original in _chosen(config)}, shorter)
+    cut["data.num_simulations"] = config.data.num_simulations
+    small = changed(config, cut | {"cache.workers": 0, "general.tasks": ["train"]})
+    return Experiment(small, True, (_said(config, cut, f"the first frames in {config.data.source.path}"),))
+
+
+def _said(config: Config, cut: Mapping[str, Any], origin: str) -> str:
+    """What was cut, and what the copy is made from."""
     notes = [f"{key}: {value_of(config, key)} -> {value}" for key, value in cut.items()]
     said = [n for n in notes if n.split(": ", 1)[1].split(" -> ")[0] != n.rsplit(" -> ", 1)[1]]
-    return Experiment(
-        small,
-        True,
-        (f"a small copy of the experiment (--full compares it as it is), on {origin}: {'; '.join(said)}",),
-    )
+    return f"a small copy of the experiment (--full compares it as it is), on {origin}: {'; '.join(said)}"
 
 
 def full_experiment(config: Config, folder: Path, progress: Progress) -> Experiment:
     """The experiment as it is; on data of its own in `folder` where the configured ones are not all there."""
+    if config.data.source is not None:
+        return Experiment(config, False, (f"the experiment as it is, on {config.data.source.path}",))
     if _data_are_there(config, [*config.trainer.train_sim, *config.trainer.val_sim]):
         return Experiment(config, False, (f"the experiment as it is, on {config.data.data_dir}",))
     whole = changed(config, _folders(folder))

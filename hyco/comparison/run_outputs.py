@@ -19,6 +19,7 @@ from hyco.migration.factory import Factory
 from hyco.migration.registry import use_mode
 from hyco.storage.hdf5 import read_trajectory, simulation_path
 from hyco.storage.run_directory import RunDirectory
+from hyco.storage.sources import open_source
 
 SUFFIXES: Mapping[str, Side] = {".pth": "legacy", ".phiml": "phiml"}
 IGNORED = ("migration.", "general.output_dir", "general.checkpoint_dir", "general.tasks", "data.data_dir",
@@ -92,7 +93,12 @@ class RunOutputs:
     def initial(self) -> tuple[NDArray[Any], str]:
         """Initial states (batch, field, *space) for predictions, and where they are from."""
         config, states = self.config, []
-        for simulation in config.evaluation.test_sim or config.trainer.val_sim:
+        simulations, source = config.evaluation.test_sim or config.trainer.val_sim, open_source(self.config)
+        if source is not None:
+            chosen = simulations or config.trainer.train_sim[:1]
+            first = source.windows(chosen, [0] * len(chosen), 1)[:, :, 0]
+            return first, f"from the simulations in {source.path}"
+        for simulation in simulations:
             path = simulation_path(config.data.data_dir, simulation)
             if path.is_file():
                 dt = config.model.physical.dt

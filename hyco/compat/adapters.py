@@ -201,6 +201,9 @@ class DataManagerAdapter(Adapter, interfaces.DataManager):
     def resident(self, simulations: Sequence[int]) -> int:
         return self.inner.resident(simulations)
 
+    def streamed(self, simulations: Sequence[int]) -> interfaces.Windowed | None:
+        return self.inner.streamed(simulations)
+
 
 class DatasetAdapter(Adapter, interfaces.Dataset):
     """A dataset of the other mode."""
@@ -223,6 +226,10 @@ class DatasetAdapter(Adapter, interfaces.Dataset):
     @property
     def generated(self) -> int:
         return self.inner.generated
+
+    @property
+    def streams(self) -> bool:
+        return self.inner.streams
 
     def get_batch(self, indices: Sequence[int]) -> Batch:
         return self.border.batch(self.inner.get_batch(indices), self.mode)

@@ -4,14 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from hyco.config import physics_checks, plan_checks
+from hyco.config import physics_checks, plan_checks, source_checks
 from hyco.config.schema import Config
 
 CHECKS: tuple[Callable[[Config], None], ...] = (
     plan_checks.components_only_in_hybrid,
+    source_checks.unknown_equation_is_only_learned,
     physics_checks.equation_is_known,
     physics_checks.equation_has_this_rank,
     physics_checks.fields_are_the_equations,
+    source_checks.source_names_fields,
     physics_checks.parameters_are_the_equations,
     physics_checks.parameters_are_of_a_kind_that_can_be,
     physics_checks.learnable_parameters_exist,
@@ -34,6 +36,7 @@ CHECKS: tuple[Callable[[Config], None], ...] = (
     plan_checks.network_fits_grid,
     plan_checks.curriculum_grows,
     plan_checks.amp_lowers_something,
+    plan_checks.kernels_are_there,
 )
 
 

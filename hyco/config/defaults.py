@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from typing import Any, TypeGuard
 
 from hyco.config.run import MAX_SIMULATIONS, Data
+from hyco.problem.unknown_equation import NONE
 
 DEFAULT_HORIZON = 20
 DEFAULT_ROLLOUT_STEPS = 5
@@ -38,7 +39,8 @@ def _fill(block: dict[str, Any], key: str, value: Any) -> None:
 
 def _name_folders(settings: dict[str, Any]) -> None:
     general, data = settings["general"], settings["data"]
-    _fill(general, "experiment_name", _inside(settings, "model", "physical", "name") or "experiment")
+    equation = _inside(settings, "model", "physical", "name")
+    _fill(general, "experiment_name", equation if equation not in (None, "", NONE) else "experiment")
     name = general["experiment_name"]
     _fill(general, "output_dir", f"results/{name}")
     _fill(data, "data_dir", f"data/{name}")

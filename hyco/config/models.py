@@ -40,14 +40,17 @@ def _first_axes(domain: dict[str, Axis]) -> dict[str, Axis]:
 
 
 class Physical(Section):
-    """The equation, its box, its time step, and the true values of its parameters."""
+    """The equation, its box, its time step, and the true values of its parameters.
+
+    `name` none: data of an equation that hyco does not have, for a surrogate alone.
+    """
 
     name: str
     domain: Annotated[dict[str, Axis], AfterValidator(_first_axes)]
     dt: Positive
     substeps: Count = 5
     boundaries: dict[str, Boundary] = Field(default_factory=dict)
-    parameters: dict[str, Parameter]
+    parameters: dict[str, Parameter] = Field(default_factory=dict)
 
 
 def _known_surrogate(name: str) -> str:

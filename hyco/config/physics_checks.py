@@ -19,7 +19,7 @@ _ROUNDING = 1e-12
 def equation_is_known(config: Config) -> None:
     """The equation is one that hyco has."""
     name = config.model.physical.name
-    if name not in EQUATIONS:
+    if config.has_equation and name not in EQUATIONS:
         raise ConfigError(f"{_PHYSICAL}.name: unknown equation {name!r}. {did_you_mean(name, EQUATIONS)}")
 
 
@@ -46,6 +46,12 @@ def fields_are_the_equations(config: Config) -> None:
                 f"data.fields_scheme.{kind}: the {kind} fields of {config.equation.name} are {expected}, "
                 f"got {list(given)}. Correct the list, or leave fields_scheme out."
             )
+    vectors = sorted(f.name for f in config.equation.fields if f.vector)
+    if scheme.vectors and sorted(scheme.vectors) != vectors:
+        raise ConfigError(
+            f"data.fields_scheme.vectors: the vectors of {config.equation.name} are {vectors}, got "
+            f"{list(scheme.vectors)}. Correct the list, or leave it out."
+        )
 
 
 def parameters_are_the_equations(config: Config) -> None:

@@ -231,10 +231,25 @@ def amp_lowers_something(config: Config) -> None:
             f"migration.shadow: compares the modes to the rounding of {trainer.precision}, which networks in "
             f"{amp} are far above. Remove trainer.synthetic.amp, or do not enable the shadow."
         )
+    if amp == "fp16" and trainer.backend == "jax":
+        raise ConfigError(
+            "trainer.synthetic.amp: fp16 needs gradients that are scaled, which is there in PyTorch only. "
+            "Use bf16, or set trainer.backend to torch."
+        )
     if amp == "fp16" and trainer.device == "cpu":
         raise ConfigError(
             "trainer.synthetic.amp: fp16 needs a CUDA device, but trainer.device is cpu. "
             "Use bf16 there, or set trainer.device to cuda."
+        )
+
+
+def kernels_are_there(config: Config) -> None:
+    """Fused kernels are for PyTorch's tensors."""
+    trainer = config.trainer
+    if trainer.backend == "jax" and trainer.kernels == "fused":
+        raise ConfigError(
+            "trainer.kernels: there are no fused kernels in JAX, and trainer.backend is jax. "
+            "Set trainer.kernels to auto or phiflow, or trainer.backend to torch."
         )
 
 

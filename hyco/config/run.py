@@ -95,19 +95,39 @@ class Migration(Section):
 
 
 class FieldsScheme(Section):
-    """The fields of the equation that evolve, and those that are given."""
+    """The fields of the equation that evolve, and those that are given; which of them are vectors."""
 
     dynamic: Names
     static: Names = ()
+    vectors: Names = ()
+
+
+class DataSource(Section):
+    """Files of somebody else that the trajectories come from, instead of being generated.
+
+    `path`: a file, a folder of files, or a pattern of names.  `fields`: field -> what it is called there; one
+    name per axis for a vector that is several.  Every `time_stride`-th frame is used, and along each axis
+    every `space_stride`-th cell.
+    """
+
+    format: Literal["pdebench", "well"]
+    path: Annotated[str, Field(min_length=1)]
+    fields: dict[str, str | Names] = Field(default_factory=dict)
+    time_stride: Count = 1
+    space_stride: Count = 1
 
 
 class Data(Section):
-    """The trajectories: where they lie, how many there are, and how many frames each has."""
+    """The trajectories: where they lie, how many there are, and how many frames each has.
+
+    With a `source`, the first so many of its trajectories, and the first so many frames of each.
+    """
 
     data_dir: Folder
     cache_dir: Folder
     format: Annotated[Literal["hdf5"], BeforeValidator(_stored_as_hdf5)] = "hdf5"
     fields_scheme: FieldsScheme | None = None
+    source: DataSource | None = None
     num_simulations: Annotated[int, Field(ge=1, le=MAX_SIMULATIONS)] = 8
     trajectory_length: Annotated[int, Field(ge=2)] = 64
 

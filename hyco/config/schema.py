@@ -25,6 +25,7 @@ from hyco.problem.grid import Grid
 from hyco.problem.observations import Observations as Observed
 from hyco.problem.observations import Sensors, space_mask, time_mask
 from hyco.problem.sampling import stream
+from hyco.problem.unknown_equation import NONE, unknown_equation
 
 ParameterValue = float | NDArray[np.float64]
 
@@ -65,8 +66,16 @@ class Config(Section):
         return Grid.of(**{name: (axis.size, axis.resolution) for name, axis in domain.items()})
 
     @property
+    def has_equation(self) -> bool:
+        """Whether the data are of an equation that hyco has."""
+        return self.model.physical.name != NONE
+
+    @property
     def equation(self) -> Equation:
-        """The facts of the equation."""
+        """The facts of the equation; of an unknown one, its fields alone."""
+        scheme = self.data.fields_scheme
+        if not self.has_equation and scheme is not None:
+            return unknown_equation(scheme.dynamic, scheme.static, scheme.vectors)
         return EQUATIONS[self.model.physical.name]
 
     @property

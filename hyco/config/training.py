@@ -147,12 +147,13 @@ class HybridTraining(Section):
 class Trainer(Section):
     """What all trainings share, and one block for each kind.
 
-    `kernels`: how phiml mode makes the steps of the equation: by `fused` kernels, by operations of `phiflow`,
-    or (auto) by fused ones where there are any, for whole steps or for stages of them.
+    `backend`: the library that phiml mode computes with, `torch` or `jax`.  `kernels`: how phiml mode makes the steps of the equation: by `fused` kernels, by operations of `phiflow`,
+    or (auto) by fused ones where there are any, for whole steps or for stages of them; in JAX there are none.
     """
 
     device: Annotated[str, AfterValidator(_device)] = "auto"
     precision: Literal["float32", "float64"] = "float32"
+    backend: Literal["torch", "jax"] = "torch"
     kernels: Literal["auto", "fused", "phiflow"] = "auto"
     batch_size: Count = 16
     rollout_steps: Annotated[int, Field(ge=2)]

@@ -15,17 +15,19 @@ class Parts:
         wind: the field of velocities that carries it.
         factor: the parameter that the wind is multiplied by.
         diffusivity: the parameter that is the coefficient of diffusion.
+        potential: the parameter whose gradient is a force upon what is moved.
     """
 
     moved: str
     wind: str | None = None
     factor: str | None = None
     diffusivity: str | None = None
+    potential: str | None = None
 
     @property
     def parameters(self) -> dict[str, str]:
         """The parameters of a `hyco.kernels.rollout.Rollout`, and their names in the equation."""
-        roles = {"factor": self.factor, "coefficient": self.diffusivity}
+        roles = {"factor": self.factor, "coefficient": self.diffusivity, "potential": self.potential}
         return {role: name for role, name in roles.items() if name is not None}
 
 
@@ -33,10 +35,14 @@ PARTS: Mapping[str, Parts] = {
     "advection": Parts("density", wind="velocity", factor="advection_coeff"),
     "burgers": Parts("velocity", wind="velocity", diffusivity="diffusion_coeff"),
     "heat": Parts("temperature", diffusivity="conductivity"),
+    "inviscid_burgers": Parts("velocity", wind="velocity", potential="potential"),
 }
 
-STAGES = ("gray_scott", "inviscid_burgers", "navier_stokes")
-"""Equations that have kernels for some stages of a step."""
+ON_CUDA = frozenset(name for name, parts in PARTS.items() if parts.potential is None)
+"""Those whose rollouts have kernels on CUDA too."""
+
+STAGES = ("gray_scott", "navier_stokes")
+"""Equations whose steps are made stage by stage."""
 
 KERNELS = (*PARTS, *STAGES)
 """Equations that have fused kernels."""

@@ -750,15 +750,19 @@ def _reach(first, last, halo, plan):
 
 
 @part
-def _begin(out, frame, wind, desk, factor, rates, plan, nothing, g):
-    """The plane g after advection."""
-    nx, ny, _, _, _, _, _, _, _, row = plan
+def _begin(out, frame, wind, desk, factor, push, rates, plan, nothing, g):
+    """The plane g after advection and the push of a force, if there is one."""
+    nx, ny, nz, _, moved, _, _, _, _, row = plan
     made, made_apart = out
     along, along_apart, along_row = wind
+    pushes, pushed = push
     x = _within(g, nx)
     for y in range(ny):
         _find(desk, at(along, (x * ny + y) * along_row), along_apart, factor, rates, plan, x, y)
         _carry(at(made, y * row), made_apart, frame, desk, plan, rates, nothing, x, y)
+        if pushed:
+            for c in range(moved):
+                _add(at(made, c * made_apart + y * row), at(pushes, ((c * nx + x) * ny + y) * nz), nz)
 
 
 @part
@@ -784,7 +788,9 @@ def _stage(room, rings, stage, frame, plan):
 
 
 @part
-def _step(frame, after, wind, desk, room, rings, nothing, factor, carry_rates, faces, rates, plan, planes):
+def _step(
+    frame, after, wind, desk, room, rings, nothing, factor, push, carry_rates, faces, rates, plan, planes
+):
     """One step of some planes of one member."""
     nx, ny, _, _, _, wind_first, _, _, substeps, row = plan
     first, last = planes
@@ -802,7 +808,7 @@ def _step(frame, after, wind, desk, room, rings, nothing, factor, carry_rates, f
                 else _plane(_stage(room, rings, stage, frame, plan), g, nx)
             )
             if stage == 0:
-                _begin(out, frame, wind, desk, factor, carry_rates, plan, nothing, g)
+                _begin(out, frame, wind, desk, factor, push, carry_rates, plan, nothing, g)
             else:
                 _diffuse(out, _stage(room, rings, stage - 1, frame, plan), g, nothing, faces, rates, plan)
             _pad_plane(out, plan, PAD if done else 1, desk[4])
@@ -852,8 +858,8 @@ def _addresses(faces):
 
 @compiled
 def advance(
-    store, memory, initial, initial_apart, load, trajectory, kept, factor, carry_rates, faces, rates, plan,
-    members, times, planes,
+    store, memory, initial, initial_apart, load, trajectory, kept, factor, push, carry_rates, faces, rates,
+    plan, members, times, planes,
 ):  # fmt: skip
     """Steps from the frames times[0] to times[1] - 1, each into the frame after it.
 
@@ -866,6 +872,7 @@ def advance(
         load: whether the first frame is to be put into the store.
         trajectory: (batch, component, time, cells), filled from the second frame where `kept`.
         factor: (cells) of the wind, or empty.
+        push: (moved component, cells), added after advection, or empty.
         carry_rates, rates: dt / dx, and dt / substeps / dx^2, by axis.
         faces: by axis, the coefficient of diffusion on the faces before each cell, and after the last,
             (components or 1, planes or 1, rows or 1, cells with pads).
@@ -888,8 +895,8 @@ def advance(
             after = at(origin, (time + 1) % slots * moved * whole)
             wind = _wind(frame, at(initial, 0), start, components_apart, plan)
             _step(
-                frame, after, wind, tools, at(room, 0), by_stage, nothing, at(factor, 0), at(carry_rates, 0),
-                coefficients, at(rates, 0), plan, planes,
+                frame, after, wind, tools, at(room, 0), by_stage, nothing, at(factor, 0),
+                (at(push, 0), push.size > 0), at(carry_rates, 0), coefficients, at(rates, 0), plan, planes,
             )  # fmt: skip
             if kept:
                 _, length, frames, cells = trajectory.shape
@@ -966,8 +973,8 @@ def _begin_adjoint(out, frame, given, errors, losses, time, desk, plan, planes):
 
 @part
 def _undo_diffusion(
-    frame, after, before, wind, desk, room, rings, nothing, factor, carry_rates, faces, rates, by, plan,
-    planes, wanted,
+    frame, after, before, wind, desk, room, rings, nothing, factor, push, carry_rates, faces, rates, by,
+    plan, planes, wanted,
 ):  # fmt: skip
     """The adjoint of the substeps, from that after the step to that before them, of some planes.
 
@@ -987,7 +994,7 @@ def _undo_diffusion(
                     continue
                 out = _plane(_stage(room, rings, stage, frame, plan), g, nx)
                 if stage == 0:
-                    _begin(out, frame, wind, desk, factor, carry_rates, plan, nothing, g)
+                    _begin(out, frame, wind, desk, factor, push, carry_rates, plan, nothing, g)
                 else:
                     _diffuse(out, _stage(room, rings, stage - 1, frame, plan), g, nothing, faces, rates, plan)
                 _pad_plane(out, plan, 1, desk[4])
@@ -1058,14 +1065,14 @@ def _scale_by(row, by, n):
 @compiled
 def undo(
     store, frames, memory, errors, initial, initial_apart, loaded, given, given_apart, weights, weights_apart,
-    compared, scale, factor, carry_rates, faces, rates, plan, by_initial, by_factor, by_faces, losses, wants,
-    stages, members, times, planes, components,
+    compared, scale, factor, push, carry_rates, faces, rates, plan, by_initial, by_factor, by_faces, by_push,
+    losses, wants, stages, members, times, planes, components,
 ):  # fmt: skip
     """The adjoints of frames and parameters, from the frame times[1] - 1 back to times[0].
 
     Args:
-        store, memory, initial, initial_apart, factor, carry_rates, faces, rates, plan, members, planes: as
-            for `advance`.
+        store, memory, initial, initial_apart, factor, push, carry_rates, faces, rates, plan, members, planes:
+            as for `advance`.
         frames: two adjoints, one after the other; the adjoint after advection; the slopes by the winds:
             (2 moved + moved + rank, planes, rows, cells with pads).
         errors: (cells) of a row, empty, in double precision.
@@ -1079,14 +1086,15 @@ def undo(
         by_initial: (batch, component, cells), what the initial states gain, or empty.
         by_factor, by_faces: to which is added what the wind's factor gains, (cells), and what the faces do,
             of their shapes, before `rates`; or empty.
+        by_push: to which is added what the push gains, (moved component, cells), or empty.
         losses: (batch, frames, planes), sums of (weighted) squares of errors.
-        wants: whether the gradients by (initial state, factor, faces) are wanted.
+        wants: whether the gradients by (initial state, factor, faces, push) are wanted.
         stages: which of GIVEN, DIFFUSION, SLOPES and SCATTER, TOGETHER; each needs all planes of the last.
         components: which of them `SCATTER` is for, from, to.
     """
     nx, ny, nz, _, moved, first, _, _, substeps, row = plan
     whole, slots, last = nx * ny * row, store.shape[1], losses.shape[1] - 1
-    wants_initial, wants_factor, wants_faces = wants
+    wants_initial, wants_factor, wants_faces, wants_push = wants
     shifts, desk, room, rings = memory
     tools, coefficients, by = _desk(shifts, desk, plan), _addresses(faces), _addresses(by_faces)
     nothing = at(room, PAD)
@@ -1124,11 +1132,18 @@ def undo(
                         source = at(given, begin + c * given_apart[2])
                         for r in range(planes[0] * ny, planes[1] * ny):
                             _add(at(into, r * nz), at(source, r * nz), nz)
-            if stages & DIFFUSION and time < last and substeps > 0 and (wants_faces or back or tilted):
+            needed = wants_faces or wants_push or back or tilted
+            if stages & DIFFUSION and time < last and substeps > 0 and needed:
                 _undo_diffusion(
                     frame, after, before, wind, tools, at(room, 0), at(rings, 0), nothing, at(factor, 0),
-                    at(carry_rates, 0), coefficients, at(rates, 0), by, plan, planes, wants_faces,
+                    (at(push, 0), push.size > 0), at(carry_rates, 0), coefficients, at(rates, 0), by, plan,
+                    planes, wants_faces,
                 )  # fmt: skip
+            if stages & SLOPES and time < last and wants_push:
+                for c in range(moved):
+                    for r in range(planes[0] * ny, planes[1] * ny):
+                        into = at(by_push, (c * nx * ny + r) * nz)
+                        _add(into, at(before, c * whole + r * row), nz)
             tilts, scatters = tilted and stages & SLOPES > 0, back and first >= 0 and stages & SCATTER > 0
             if time < last and (tilts or scatters):
                 along, along_apart, along_row = wind
@@ -1154,6 +1169,95 @@ def undo(
                         into = at(by_initial, (member * by_initial.shape[1] + c) * nx * ny * nz)
                         for r in range(planes[0] * ny, planes[1] * ny):
                             _copy(at(into, r * nz), at(adjoint, c * whole + r * row), nz)
+
+
+# --------------------------------------------------------------------------------------------- gradients
+
+
+@part
+def _neighbours(potential, x, y, axis, plan):
+    """The rows above and below one along an axis that is not the last: where they begin."""
+    nx, ny, nz, _, _, _, _, boundary, _, _ = plan
+    outside = PERIODIC if boundary == PERIODIC else ZERO_GRADIENT
+    if axis == 0:
+        high, low = _beside(x, 1, nx, outside) * ny + y, _beside(x, -1, nx, outside) * ny + y
+    else:
+        high, low = x * ny + _beside(y, 1, ny, outside), x * ny + _beside(y, -1, ny, outside)
+    return at(potential, high * nz), at(potential, low * nz)
+
+
+@part
+def _ends(n, boundary):
+    """Which cell of a row stands before its first, and which one after its last."""
+    return (n - 1, 0) if boundary == PERIODIC else (0, n - 1)
+
+
+@part
+def _push_row(out, high, low, width, dt, n):
+    apart()
+    for z in range(n):
+        out[z] = -(dt * ((high[z] - low[z]) / width))
+
+
+@compiled
+def incline(potential, widths, dt, plan, out):
+    """What the force of a potential adds in a step, by central differences: -dt (p_{i+1} - p_{i-1}) / (2 dx).
+
+    Beyond the ends a periodic potential repeats; any other one keeps its last value.
+
+    Args:
+        potential: one value per cell.
+        widths: 2 dx by axis, of the type of the values.
+        out: (axis, cells), to be filled.
+    """
+    nx, ny, nz, rank, _, _, _, boundary, _, _ = plan
+    before, after = _ends(nz, boundary)
+    for x in range(nx):
+        for y in range(ny):
+            r = x * ny + y
+            for axis in range(rank - 1):
+                high, low = _neighbours(potential, x, y, axis, plan)
+                _push_row(at(out, (axis * nx * ny + r) * nz), high, low, widths[axis], dt, nz)
+            width, into, own = (
+                widths[rank - 1],
+                at(out, ((rank - 1) * nx * ny + r) * nz),
+                at(potential, r * nz),
+            )
+            if nz > 2:
+                _push_row(at(into, 1), at(own, 2), own, width, dt, nz - 2)
+            for z in (0, nz - 1):
+                high, low = own[z + 1 if z < nz - 1 else after], own[z - 1 if z > 0 else before]
+                into[z] = -(dt * ((high - low) / width))
+
+
+@part
+def _pull_row(high, low, by, width, dt, n):
+    for z in range(n):
+        share = dt * by[z] / width
+        high[z] -= share
+        low[z] += share
+
+
+@compiled
+def undo_incline(by_push, widths, dt, plan, out):
+    """The gradient by a potential from that by the pushes, (axis, cells): the adjoint of `incline`.
+
+    Args:
+        out: (cells), zeros.
+    """
+    nx, ny, nz, rank, _, _, _, boundary, _, _ = plan
+    before, after = _ends(nz, boundary)
+    for x in range(nx):
+        for y in range(ny):
+            r = x * ny + y
+            for axis in range(rank - 1):
+                high, low = _neighbours(out, x, y, axis, plan)
+                _pull_row(high, low, at(by_push, (axis * nx * ny + r) * nz), widths[axis], dt, nz)
+            width, by, own = widths[rank - 1], at(by_push, ((rank - 1) * nx * ny + r) * nz), at(out, r * nz)
+            for z in range(nz):
+                share = dt * by[z] / width
+                own[z + 1 if z < nz - 1 else after] -= share
+                own[z - 1 if z > 0 else before] += share
 
 
 # ------------------------------------------------------------------------------------------ coefficients

@@ -1,8 +1,8 @@
-"""Reactions that happen in every cell by itself, and their adjoints, compiled by numba."""
+"""Reactions that happen in every cell by itself, diffusion beside them, and the adjoints of both."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import partial
 from typing import Any
 
@@ -10,6 +10,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hyco.kernels.loops import compiled, part
+from hyco.kernels.rollout import Rollout
+from hyco.kernels.stages import Adjoint, Stages, gathered, undo_step
 from hyco.kernels.threads import run
 
 Array = NDArray[Any]
@@ -36,7 +38,7 @@ def _advance(u, v, f, gone, step, one, n, u_new, v_new):
 
 
 @compiled
-def _react(state, feed, kill, step, substeps, first, last, out):
+def _react(state, feed, kill, step, substeps, time, first, last, out):
     one = state.dtype.type(1)
     room = np.empty((6, CHUNK), state.dtype)
     u, v, f, gone, u_new, v_new = room[0], room[1], room[2], room[3], room[4], room[5]
@@ -48,7 +50,7 @@ def _react(state, feed, kill, step, substeps, first, last, out):
                 _advance(u, v, f, gone, step, one, n, u_new, v_new)
                 u, v, u_new, v_new = u_new, v_new, u, v
             for z in range(n):
-                out[member, 0, begin + z], out[member, 1, begin + z] = u[z], v[z]
+                out[member, 0, time, begin + z], out[member, 1, time, begin + z] = u[z], v[z]
 
 
 @compiled
@@ -77,18 +79,28 @@ def _undo(state, feed, kill, step, substeps, given, first, last, out, by_feed, b
                 out[member, 0, begin + z], out[member, 1, begin + z] = a[z], b[z]
 
 
-def react(state: Array, feed: Array, kill: Array, dt: float, substeps: int, *, threads: int = 1) -> Array:
-    """The reaction of Gray and Scott, explicit Euler in equal substeps of a step `dt`.
+def react(
+    state: Array,
+    feed: Array,
+    kill: Array,
+    dt: float,
+    substeps: int,
+    trajectory: Array,
+    time: int = 0,
+    *,
+    threads: int = 1,
+) -> None:
+    """The reaction of Gray and Scott, explicit Euler in equal substeps of a step `dt`, into a frame.
 
         du/dt = F (1 - u) - u v^2,    dv/dt = u v^2 - (F + k) v
 
     Args:
         state: u and v, contiguous, (batch, 2, cells).
         feed, kill: F and k in 1/time, one value or one per cell.
+        trajectory: contiguous, (batch, 2, time, cells), of which the frame at `time` is filled.
     """
-    out = np.empty_like(state)
-    _everywhere(partial(_react, state, feed, kill, _step(state, dt, substeps), substeps), (out,), threads)
-    return out
+    head = state, feed, kill, _step(state, dt, substeps), substeps, time
+    _everywhere(partial(_react, *head), state.shape[2], (trajectory,), threads)
 
 
 def undo_reaction(
@@ -98,7 +110,7 @@ def undo_reaction(
     out = np.empty_like(state)
     by_feed, by_kill = np.zeros((2, state.shape[2]), state.dtype)
     head = state, feed, kill, _step(state, dt, substeps), substeps, given
-    _everywhere(partial(_undo, *head), (out, by_feed, by_kill), threads)
+    _everywhere(partial(_undo, *head), state.shape[2], (out, by_feed, by_kill), threads)
     return out, by_feed, by_kill
 
 
@@ -106,10 +118,78 @@ def _step(state: Array, dt: float, substeps: int) -> Any:
     return state.dtype.type(dt / substeps)
 
 
-def _everywhere(loop: Callable[..., None], results: tuple[Array, ...], threads: int) -> None:
+def _everywhere(loop: Callable[..., None], cells: int, results: tuple[Array, ...], threads: int) -> None:
     """Cells are divided among the threads, whose number changes no result."""
-    cells = results[0].shape[2]
     run(
         [partial(loop, first, min(first + TOGETHER, cells), *results) for first in range(0, cells, TOGETHER)],
         threads,
     )
+
+
+class GrayScott(Stages):
+    """Both substances diffuse, each by itself, then they react; a state is (u, v).
+
+    Args:
+        resolution, spacing, dt, substeps: as of a `Rollout`; the reaction has as many substeps.
+        boundaries: of u and v.
+    """
+
+    parameters = "Du", "Dv", "feed", "kill"
+
+    def __init__(
+        self,
+        resolution: tuple[int, ...],
+        spacing: tuple[float, ...],
+        dt: float,
+        *,
+        substeps: int,
+        boundaries: tuple[str, str],
+    ) -> None:
+        self.dt, self.substeps = dt, substeps
+        self.spread = [
+            Rollout(resolution, spacing, dt, moved=1, boundary=b, substeps=substeps) for b in boundaries
+        ]
+
+    def step(self, trajectory: Array, time: int, values: Sequence[Array], threads: int) -> Array:
+        """Returns what has diffused."""
+        state = trajectory[:, :, time]
+        diffused = np.concatenate(
+            [
+                kernel.step(state[:, n : n + 1], coefficient=values[n], threads=threads)
+                for n, kernel in enumerate(self.spread)
+            ],
+            axis=1,
+        ).reshape(*state.shape[:2], -1)
+        frames = trajectory.reshape(*trajectory.shape[:3], -1)
+        react(diffused, *_rates(values), self.dt, self.substeps, frames, time + 1, threads=threads)
+        return diffused
+
+    def undo(
+        self,
+        trajectory: Array,
+        time: int,
+        kept: Array,
+        after: Array,
+        given: Array,
+        values: Sequence[Array],
+        wants: tuple[bool, ...],
+        threads: int,
+    ) -> Adjoint:
+        by_diffused, by_feed, by_kill = undo_reaction(
+            kept, *_rates(values), self.dt, self.substeps, after.reshape(kept.shape), threads=threads
+        )
+        by_diffused = by_diffused.reshape(after.shape)
+        found = [
+            undo_step(
+                kernel, trajectory[:, n : n + 1, time], by_diffused[:, n : n + 1], given[:, n : n + 1],
+                coefficient=values[n], by_initial=wants[0], by_coefficient=wants[1 + n], threads=threads,
+            )
+            for n, kernel in enumerate(self.spread)
+        ]  # fmt: skip
+        by_state = np.concatenate([f.initial for f in found], axis=1) if wants[0] else None
+        rates = gathered(by_feed, values[2]), gathered(by_kill, values[3])
+        return by_state, [*(f.coefficient for f in found), *rates]
+
+
+def _rates(values: Sequence[Array]) -> tuple[Array, Array]:
+    return values[2].reshape(-1), values[3].reshape(-1)

@@ -30,22 +30,26 @@ LINE = 64  # bytes of a line of the cache, at which rows begin
 class Gradients:
     """Derivatives of a number by what a rollout began with; None: not asked for.
 
-    Attributes: initial (batch, component, *space); factor and coefficient, of the shape of the parameters.
+    Attributes: initial (batch, component, *space); factor, coefficient and potential, of the shape of the
+    parameters.
     """
 
     initial: Array | None = None
     factor: Array | None = None
     coefficient: Array | None = None
+    potential: Array | None = None
 
 
 @dataclass(frozen=True)
 class Rollout:
     """The steps of one equation: advection by a wind that is a part of the state, then diffusion.
 
-        q_1(x) = q(x - f v(x) dt),    then `substeps` times    q <- q + dt / substeps div(c grad q)
+        q_1(x) = q(x - f v(x) dt) - dt grad(p)
+        then `substeps` times    q <- q + dt / substeps div(c grad q)
 
     The discretisation is that of `hyco.legacy.stencils`.  The parameters f and c are numbers or have one
-    value per cell; all arrays of a call are of one dtype, float32 or float64.
+    value per cell; a potential p, if there is one, has one per cell, and what is carried one component per
+    axis then.  All arrays of a call are of one dtype, float32 or float64.
 
     Args:
         resolution, spacing: of the grid, along 1 to 3 axes.
@@ -78,13 +82,32 @@ class Rollout:
         *,
         factor: Array | None = None,
         coefficient: Array | None = None,
+        potential: Array | None = None,
         threads: int = 1,
     ) -> None:
         """Fill a contiguous trajectory (batch, component, time, *space) whose first frame is there."""
         still = [member[c] for member in trajectory for c in range(self.moved, len(member))]
         run([partial(np.copyto, frames[1:], frames[:1]) for frames in still], threads)
-        work = _Work(self, trajectory, trajectory.shape[2], factor, coefficient, threads)
+        work = _Work(self, trajectory, trajectory.shape[2], factor, coefficient, potential, threads)
         work.fill(trajectory.reshape(*trajectory.shape[:3], self.cells))
+
+    def step(
+        self,
+        initial: Array,
+        *,
+        factor: Array | None = None,
+        coefficient: Array | None = None,
+        potential: Array | None = None,
+        threads: int = 1,
+    ) -> Array:
+        """What moved, (batch, moved component, *space), a step after a state (batch, component, *space).
+
+        The state may be a view of anything as long as the cells of a component lie one after the other.
+        """
+        frames = np.empty((len(initial), self.moved, 2, *self.resolution), initial.dtype)
+        work = _Work(self, initial, 2, factor, coefficient, potential, threads)
+        work.fill(frames.reshape(*frames.shape[:3], self.cells))
+        return frames[:, :, 1]
 
     def gradients(
         self,
@@ -93,15 +116,17 @@ class Rollout:
         *,
         factor: Array | None = None,
         coefficient: Array | None = None,
+        potential: Array | None = None,
         by_initial: bool = True,
         by_factor: bool = False,
         by_coefficient: bool = False,
+        by_potential: bool = False,
         threads: int = 1,
     ) -> Gradients:
         """Derivatives of a number from those by every frame of the trajectory, of its shape: `given`."""
-        work = _Work(self, trajectory, trajectory.shape[2], factor, coefficient, threads)
+        work = _Work(self, trajectory, trajectory.shape[2], factor, coefficient, potential, threads)
         loss = _Given(given, None, False, 1.0)
-        return work.differentiated(loss, (by_initial, by_factor, by_coefficient))[1]
+        return work.differentiated(loss, (by_initial, by_factor, by_coefficient, by_potential))[1]
 
     def objective(
         self,
@@ -111,8 +136,10 @@ class Rollout:
         *,
         factor: Array | None = None,
         coefficient: Array | None = None,
+        potential: Array | None = None,
         by_factor: bool = False,
         by_coefficient: bool = False,
+        by_potential: bool = False,
         threads: int = 1,
     ) -> tuple[float, Gradients]:
         """The loss of rollouts, and its derivatives by the parameters.
@@ -129,10 +156,10 @@ class Rollout:
             weights: W of the entries, (batch, time, *space); None: the mean.
         """
         batch, _, times = targets.shape[:3]
-        work = _Work(self, initial, times + 1, factor, coefficient, threads)
+        work = _Work(self, initial, times + 1, factor, coefficient, potential, threads)
         count = self.moved if weights is not None else batch * self.moved * times * self.cells
         loss = _Given(targets, weights, True, 2.0 / count)
-        total, gradients = work.differentiated(loss, (False, by_factor, by_coefficient))
+        total, gradients = work.differentiated(loss, (False, by_factor, by_coefficient, by_potential))
         return total / count, gradients
 
     # ---------------------------------------------------------------------------------------------- layout
@@ -221,6 +248,7 @@ class _Work:
         frames: int,
         factor: Array | None,
         coefficient: Array | None,
+        potential: Array | None,
         threads: int,
     ) -> None:
         self.kernel, self.frames, self.threads = kernel, frames, threads
@@ -235,6 +263,12 @@ class _Work:
         self.by_cell = np.zeros(1, kind)
         if factor is not None:
             self.by_cell = np.array(np.broadcast_to(factor, kernel.resolution), order="C").reshape(-1)
+        self.push = np.empty(0, kind)
+        if potential is not None:
+            if kernel.wind is None or kernel.moved != kernel.rank:
+                raise ValueError("a potential pushes what a wind carries and has one component per axis")
+            self.push = np.empty(kernel.moved * kernel.cells, kind)
+            loops.incline(np.array(potential, order="C").reshape(-1), *self._inclination, self.push)
         if coefficient is None or coefficient.ndim == 0:
             same = _rows((1, 1, 1, kernel.row), kind, np.zeros)
             same[:] = 0 if coefficient is None else coefficient
@@ -296,19 +330,25 @@ class _Work:
         kernel, kept = self.kernel, trajectory is not None
         loops.advance(
             store, memory.forward, self.initial, self.apart, load,
-            trajectory if kept else np.empty((0, 0, 0, 0), self.kind), kept, self.by_cell, self.carry_rates,
-            self.faces, self.rates, kernel.plan, members, times, planes or (0, kernel.shape[0]),
+            trajectory if kept else np.empty((0, 0, 0, 0), self.kind), kept, self.by_cell, self.push,
+            self.carry_rates, self.faces, self.rates, kernel.plan, members, times,
+            planes or (0, kernel.shape[0]),
         )  # fmt: skip
 
     # -------------------------------------------------------------------------------------------- backward
 
-    def differentiated(self, loss: _Given, wants: tuple[bool, bool, bool]) -> tuple[float, Gradients]:
-        """The loss, in units of its scale, and the gradients by (initial state, factor, coefficient)."""
+    def differentiated(self, loss: _Given, wants: tuple[bool, bool, bool, bool]) -> tuple[float, Gradients]:
+        """The loss, in units of its scale, and gradients.
+
+        Args:
+            wants: whether those by the initial state, the factor, the coefficient, the potential are wanted.
+        """
         kernel, kind = self.kernel, self.kind
         groups = _parts(self.batch, GROUPS)
-        wants_initial, wants_factor, wants_coefficient = wants
+        wants_initial, wants_factor, wants_coefficient, wants_potential = wants
         by_initial = np.zeros((self.batch if wants_initial else 0, self.components, kernel.cells), kind)
         by_factor = np.zeros((len(groups), kernel.cells if wants_factor else 0), kind)
+        by_push = np.zeros((len(groups), kernel.moved * kernel.cells if wants_potential else 0), kind)
         none = np.zeros((len(groups), 0, 0, 0, 0), kind)
         by_faces = self._all_faces(len(groups)) if wants_coefficient else (none, none, none)
         losses = np.zeros((self.batch, self.frames, kernel.shape[0]))
@@ -326,9 +366,9 @@ class _Work:
         def undo(group: int, memory: _Memory, store: Array, frames: Array, members: Range, **of: Any) -> None:
             loops.undo(
                 store, frames, memory.backward, memory.errors, self.initial, self.apart, not loss.compared,
-                *given, self.by_cell, self.carry_rates, self.faces, self.rates, kernel.plan,
-                by_initial, by_factor[group], tuple(faces[group] for faces in by_faces), losses, wants,
-                of.get("stages", every), members, of.get("times", (0, self.frames)),
+                *given, self.by_cell, self.push, self.carry_rates, self.faces, self.rates, kernel.plan,
+                by_initial, by_factor[group], tuple(faces[group] for faces in by_faces), by_push[group],
+                losses, wants, of.get("stages", every), members, of.get("times", (0, self.frames)),
                 of.get("planes", (0, kernel.shape[0])), of.get("components", (0, kernel.moved)),
             )  # fmt: skip
 
@@ -356,6 +396,7 @@ class _Work:
             by_initial.reshape(self.batch, self.components, *kernel.resolution) if wants_initial else None,
             self._of_factor(by_factor) if wants_factor else None,
             self._of_coefficient(by_faces) if wants_coefficient else None,
+            self._of_potential(by_push) if wants_potential else None,
         )
 
     def _undo_strips(self, undo: Callable[..., None], store: Array, member: int, roll_out: bool) -> None:
@@ -426,6 +467,17 @@ class _Work:
         total = by_cell.sum(axis=0)
         number = self.factor is None or self.factor.ndim == 0
         return np.asarray(total.sum()) if number else total.reshape(self.kernel.resolution)
+
+    @property
+    def _inclination(self) -> tuple[Array, Any, tuple[int, ...]]:
+        """What turns a potential into pushes: twice the spacing, the time step, the plan."""
+        kernel, kind = self.kernel, self.kind
+        return np.array([2.0 * w for w in kernel.spacing], kind), kind.type(kernel.dt), kernel.plan
+
+    def _of_potential(self, by_push: Array) -> Array:
+        made = np.zeros(self.kernel.cells, self.kind)
+        loops.undo_incline(by_push.sum(axis=0), *self._inclination, made)
+        return made.reshape(self.kernel.resolution)
 
     def _of_coefficient(self, by_faces: Faces) -> Array:
         """The gradient by the cells: a face's belongs to the smaller cell beside it, at ties half to each."""

@@ -33,12 +33,13 @@ def lowered(amp: Amp | None) -> Iterator[None]:
         _in_force.reset(token)
 
 
-def check_amp(amp: str | None, device: str, precision: str) -> None:
+def check_amp(amp: str | None, device: str, precision: str, backend: str = "torch") -> None:
     """Raise ConfigError where networks cannot compute in `amp`.
 
     Args:
         device: of the training, `cpu`, `cuda`, `cuda:N`.
         precision: of the training.
+        backend: of phiml mode, `torch` or `jax`.
     """
     if amp is None:
         return
@@ -53,4 +54,9 @@ def check_amp(amp: str | None, device: str, precision: str) -> None:
         raise ConfigError(
             "trainer.synthetic.amp: fp16 needs a CUDA device, and the training is on the CPU. "
             "Use bf16 there, or set trainer.device to cuda."
+        )
+    if amp == "fp16" and backend == "jax":
+        raise ConfigError(
+            "trainer.synthetic.amp: fp16 needs gradients that are scaled, which is there in PyTorch only. "
+            "Use bf16, or set trainer.backend to torch."
         )

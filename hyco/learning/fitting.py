@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from math import inf, isfinite
 from typing import Any
@@ -48,6 +48,23 @@ class Attempts:
     iterations: int
     evaluations: int
     non_finite: int
+
+
+@dataclass(frozen=True)
+class _Batches(Sequence[Batch]):
+    """Batches of these windows, got anew whenever one is asked for."""
+
+    dataset: Dataset
+    numbers: Sequence[Sequence[int]]
+
+    def __len__(self) -> int:
+        return len(self.numbers)
+
+    def __iter__(self) -> Iterator[Batch]:
+        return map(self.dataset.get_batch, self.numbers)
+
+    def __getitem__(self, index: Any) -> Any:
+        return self.dataset.get_batch(self.numbers[index])
 
 
 class FitLoop:
@@ -118,7 +135,7 @@ class FitLoop:
         parameters in force, and ConfigError when no window takes part.
         """
         history = History()
-        batches = list(self._batches(train)) if epochs else []
+        batches = self._batches(train) if epochs else []
         for _ in range(epochs):
             began = time.perf_counter()
             objective = Objective(self.fitter, batches, weights or LossWeights(), self.unknowns, self.penalty)
@@ -147,13 +164,14 @@ class FitLoop:
 
     def evaluate(self, dataset: Dataset) -> float:
         """Mean loss over what is observed in the real windows; raises ConfigError where that is nothing."""
-        seen = [(b, observed_count(b)) for b in dataset.batches(self.batch_size, source="real")]
-        if not any(size for _, size in seen):
+        seen = ((b, observed_count(b)) for b in dataset.batches(self.batch_size, source="real"))
+        losses = [(self.fitter.loss(b), size) for b, size in seen if size]
+        if not losses:
             raise ConfigError(
                 "physical model: nothing is observed in the windows that it is to be judged by. Observe more "
                 "(observations), or judge by other simulations (trainer.val_sim)."
             )
-        return mean_loss((self.fitter.loss(b), size) for b, size in seen if size)
+        return mean_loss(losses)
 
     def use_best(self) -> None:
         """Put the best parameters so far in force; none, when nothing was fitted."""
@@ -259,13 +277,18 @@ class FitLoop:
         )
 
     def _batches(self, train: Dataset) -> Sequence[Batch]:
+        """The windows of a fit; held, where they are not read from files."""
         real = len(train) - train.generated
         kinds = range(0, real, self.window_stride), range(real, len(train))
-        return [
-            train.get_batch(list(kind[i : i + self.batch_size]))
-            for kind in kinds  # apart, since they have different weights
-            for i in range(0, len(kind), self.batch_size)
-        ]
+        batches = _Batches(
+            train,
+            [
+                list(kind[i : i + self.batch_size])
+                for kind in kinds  # apart, since they have different weights
+                for i in range(0, len(kind), self.batch_size)
+            ],
+        )
+        return batches if train.streams else list(batches)
 
     def _in_force(self) -> dict[str, NDArray[np.float64]]:
         return {

@@ -9,8 +9,9 @@ counts; s: 1, or what brings L_g to the magnitude of L_r.  Source: Liverani, Ste
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from itertools import chain
 from math import isfinite
 from typing import Any, Protocol
 
@@ -85,7 +86,8 @@ class Objective:
     none is left.
 
     Args:
-        batches: all windows of a fit; none is half real and half generated.
+        batches: all windows of a fit; none is half real and half generated.  They are asked for again with
+            every evaluation, so that a sequence which reads them need not hold them.
     """
 
     def __init__(
@@ -99,8 +101,11 @@ class Objective:
         self.fitter = fitter
         self.unknowns = unknowns
         self.penalty = penalty
-        self.real = _Kind([b for b in batches if not b.generated], weights.real)
-        self.generated = _Kind([b for b in batches if b.generated], weights.interaction)
+        counts = [(bool(b.generated), windows_seen(b), observed_count(b)) for b in batches]
+        self.real, self.generated = (
+            _Kind(batches, [(i, n, seen) for i, (g, n, seen) in enumerate(counts) if g == kind], each)
+            for kind, each in ((False, weights.real), (True, weights.interaction))
+        )
         if self.real.windows + self.generated.windows == 0:
             raise ConfigError(
                 f"physical fit: of {sum(b.size for b in batches)} windows none takes part: either nothing is "
@@ -108,7 +113,7 @@ class Objective:
                 f"(real {weights.real:g}, interaction {weights.interaction:g}). Observe more, or "
                 "raise a weight."
             )
-        self._whole = sum(weight for _, weight in self.real.shares() + self.generated.shares())
+        self._whole = sum(self.real.weights() + self.generated.weights())
         self.interaction_scale = self._scale() if weights.proportional else 1.0
         self.terms: list[Terms] = []
 
@@ -124,7 +129,7 @@ class Objective:
     def __call__(self, coefficients: Values) -> tuple[float, Values]:
         """The value at these coefficients, and its gradient by them."""
         values = self.unknowns.fields(coefficients)
-        both = self.real.shares() + self.generated.shares(self.interaction_scale)
+        both = chain(self.real.shares(), self.generated.shares(self.interaction_scale))
         data, gradients = 0.0, {name: np.zeros(np.shape(v)) for name, v in values.items()}
         losses = []
         for batch, weight in both:
@@ -135,7 +140,7 @@ class Objective:
             for name in gradients:
                 gradients[name] += share * gradient[name]
         penalty, slopes = self.penalty(values)
-        split = len(self.real.batches)
+        split = len(self.real)
         self.terms.append(
             Terms(data, self.real.mean(losses[:split]), self.generated.mean(losses[split:]), penalty)
         )
@@ -156,19 +161,33 @@ class Objective:
 class _Kind:
     """The real windows of a fit, or the generated ones: those that take part, and what they count."""
 
-    def __init__(self, batches: Sequence[Batch], each: float) -> None:
-        self.batches = [b for b in batches if each > 0.0 and windows_seen(b) > 0]
-        self.windows = sum(windows_seen(b) for b in self.batches)
-        self._seen = [observed_count(b) for b in self.batches]
+    def __init__(
+        self, batches: Sequence[Batch], counts: Sequence[tuple[int, int, float]], each: float
+    ) -> None:
+        """`counts`: number of a batch, how many of its windows show anything, how much is observed in it."""
+        taken = [(i, windows, seen) for i, windows, seen in counts if each > 0.0 and windows > 0]
+        self._all = batches
+        self._numbers = [i for i, _, _ in taken]
+        self._seen = [seen for _, _, seen in taken]
         self._each = each
+        self.windows = sum(windows for _, windows, _ in taken)
 
-    def shares(self, scale: float = 1.0) -> list[tuple[Batch, float]]:
-        """Every batch with its part of the weight, times `scale`: by how much is observed in it."""
+    def __len__(self) -> int:
+        return len(self._numbers)
+
+    @property
+    def batches(self) -> Iterator[Batch]:
+        """Those that take part, one after the other."""
+        return (self._all[i] for i in self._numbers)
+
+    def weights(self, scale: float = 1.0) -> list[float]:
+        """Each batch's part of the weight, times `scale`: by how much is observed in it."""
         total = sum(self._seen)
-        return [
-            (batch, self.windows * seen / total * self._each * scale)
-            for batch, seen in zip(self.batches, self._seen, strict=True)
-        ]
+        return [self.windows * seen / total * self._each * scale for seen in self._seen]
+
+    def shares(self, scale: float = 1.0) -> Iterator[tuple[Batch, float]]:
+        """Every batch with its weight."""
+        return zip(self.batches, self.weights(scale), strict=True)
 
     def mean(self, losses: Sequence[float]) -> float | None:
         """The mean over all that is observed, from those of the batches."""

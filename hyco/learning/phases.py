@@ -54,12 +54,18 @@ class Phase:
         return cls(*numbers, None if scale is None else float(scale))
 
 
+def _taken(value: Any) -> Any:
+    """A value in main memory as a plain number; another one as it is."""
+    return float(value) if str(getattr(value, "device", "")) == "cpu" else value
+
+
 @dataclass
 class Progress:
     """What the updates of an epoch have given so far, in order.
 
-    Losses and norms of gradients stay native until they are asked for: each of them waited for alone would
-    make an accelerator idle.
+    Losses and norms of gradients on an accelerator stay there until they are asked for: each of them waited
+    for alone would make it idle.  Those in main memory are taken at once: some bytes that outlive their batch
+    keep the C library from using its memory again, and all of an epoch would cost hundreds of MiB.
     """
 
     sizes: list[int] = field(default_factory=list)
@@ -74,11 +80,11 @@ class Progress:
 
     def add(self, loss: Any, batch: Batch, norm: Any, *, seen: bool = True) -> None:
         """One more update; `seen`: whether its generated windows count anything."""
-        self._losses.append(loss)
+        self._losses.append(_taken(loss))
         self.sizes.append(batch.size)
         self.generated += batch.generated if seen else 0
         if norm is not None:
-            self.norms.append(norm)
+            self.norms.append(_taken(norm))
 
     def losses(self) -> list[float]:
         """The losses, waited for once."""

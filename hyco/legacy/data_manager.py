@@ -19,6 +19,7 @@ from hyco.problem.grid import Grid
 from hyco.storage.atomic import atomic_write
 from hyco.storage.caching import CacheEntry, TrajectoryCache
 from hyco.storage.memory import TrajectoryMemory
+from hyco.storage.sources import Source
 
 
 class TorchFormat:
@@ -64,6 +65,7 @@ class DataManager(interfaces.DataManager):
         ttl: seconds that a trajectory stays in memory after its last use; None: for ever.
         backend: of phiml mode's held trajectories; legacy always holds torch tensors.
         device, precision: see `hyco.legacy.device.Compute`.
+        source: files of somebody else to read instead of `data_dir`; nothing of them is cached on disk.
     """
 
     mode = "legacy"
@@ -84,16 +86,19 @@ class DataManager(interfaces.DataManager):
         backend: str = "numpy",
         device: str = "auto",
         precision: str = "float32",
+        source: Source | None = None,
     ) -> None:
         self.grid = grid
         self.layout = layout
         self.arrays = NativeArrays(layout, Compute(device, precision))
         limit = int(memory_limit_mb * 2**20)
-        self._cache = TrajectoryCache(
+        cache = TrajectoryCache(
             data_dir, cache_dir, grid, layout, dt, precision, self.cache_format(), workers, limit
         )
+        self._cache = cache if source is None else source
         self._memory: TrajectoryMemory[torch.Tensor] = TrajectoryMemory(limit, ttl)
         self._limit = limit
+        self._source = source
 
     def load(self, simulation: int) -> torch.Tensor:
         return self._memory.get(simulation, lambda: self._read(simulation))
@@ -109,6 +114,10 @@ class DataManager(interfaces.DataManager):
 
     def resident(self, simulations: Sequence[int]) -> int:
         return max(1, self._limit // max(self._cache.nbytes(s) for s in simulations))
+
+    def streamed(self, simulations: Sequence[int]) -> Source | None:
+        too_large = self._source is not None and sum(map(self._cache.nbytes, simulations)) > self._limit
+        return self._source if too_large else None
 
     def _read(self, simulation: int) -> tuple[torch.Tensor, int]:
         array = self._cache.load(simulation)

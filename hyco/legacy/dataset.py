@@ -17,7 +17,7 @@ from hyco.interfaces import Batch, DataManager, Source, Window
 from hyco.legacy.checkpoints import SUFFIX
 from hyco.migration.registry import register
 from hyco.problem.observations import EVERYTHING, Observations, Sensors
-from hyco.problem.windows import Windows
+from hyco.problem.windows import ALL, Windows
 
 
 @register("dataset", "default", "legacy")
@@ -25,6 +25,7 @@ class Dataset(interfaces.Dataset, TorchDataset[Window]):
     """Windows of the given simulations, read through a legacy DataManager when they are asked for.
 
     A window's tensors have dims (field, *space) and (field, time, *space); a batch's begin with `batch`.
+    Where trajectories of a source do not fit into memory together, their windows are read from its files.
     `observations`: what each model is shown of the simulations (`seen_by`); None: everything.  Raises
     DataError for a simulation shorter than a window, and when a model is shown no window at all.
     """
@@ -51,7 +52,11 @@ class Dataset(interfaces.Dataset, TorchDataset[Window]):
         self._sensors = EVERYTHING
         frames = tuple(manager.frames(s) for s in self.simulations)
         resident = manager.resident(self.simulations)
-        self._windows = Windows(frames, rollout_steps, resident=resident).check(self.simulations)
+        self._resident = resident
+        # an order that goes through all trajectories at once costs nothing where none is held
+        self._files = manager.streamed(self.simulations)
+        order = resident if self._files is None else ALL
+        self._windows = Windows(frames, rollout_steps, resident=order).check(self.simulations)
         # kept apart from what the manager holds, and shared by all datasets that are made from this one
         self._disturbed = lru_cache(resident)(partial(_disturbed, manager, self.observations.seed))
 
@@ -60,15 +65,22 @@ class Dataset(interfaces.Dataset, TorchDataset[Window]):
 
     def __getitem__(self, index: int) -> Window:
         trajectory, start = self._windows.locate(index)
-        frames = self._trajectory(trajectory)[:, start : start + self.rollout_steps]
+        if self.streams and trajectory < len(self.simulations):
+            frames = self._read([trajectory], [start])[0]
+        else:
+            frames = self._trajectory(trajectory)[:, start : start + self.rollout_steps]
         return Window(frames[:, 0], frames[:, 1:])
 
     @property
     def generated(self) -> int:
         return self._windows.generated_count
 
+    @property
+    def streams(self) -> bool:
+        return self._files is not None and not self._sensors.noise
+
     def get_batch(self, indices: Sequence[int]) -> Batch:
-        windows = [self[i] for i in indices]
+        windows = self._streamed(indices) if self.streams else [self[i] for i in indices]
         initial = torch.stack([w.initial for w in windows])
         targets = torch.stack([w.targets for w in windows])
         generated = sum(i >= self._windows.real_count for i in indices)
@@ -105,6 +117,8 @@ class Dataset(interfaces.Dataset, TorchDataset[Window]):
             observed=sensors.times and tuple(map(sensors.times, self._windows.real)),
             first_only=self.observations.first_only,
             space=sensors.space,
+            # noise is of whole trajectories, which are loaded one after the other
+            resident=self._resident if self._files is None or sensors.noise else ALL,
         )
         return self._with(_sensors=sensors, _windows=windows.check(self.simulations))
 
@@ -114,6 +128,22 @@ class Dataset(interfaces.Dataset, TorchDataset[Window]):
         vars(made).update({**vars(self), **changes})
         return made
 
+    def _streamed(self, indices: Sequence[int]) -> list[Window]:
+        """These windows, the real ones of them read together."""
+        places = [self._windows.locate(i) for i in indices]
+        real = [place for place in places if place[0] < len(self.simulations)]
+        read = iter(self._read(*zip(*real, strict=True)) if real else ())
+        return [
+            Window(*_parted(next(read))) if trajectory < len(self.simulations) else self[index]
+            for index, (trajectory, _) in zip(indices, places, strict=True)
+        ]
+
+    def _read(self, trajectories: Sequence[int], starts: Sequence[int]) -> torch.Tensor:
+        """Windows (window, field, time, *space) of real trajectories, from files."""
+        assert self._files is not None
+        simulations = [self.simulations[t] for t in trajectories]
+        return self.arrays.trajectory(self._files.windows(simulations, starts, self.rollout_steps))
+
     def _trajectory(self, number: int) -> torch.Tensor:
         if number >= len(self.simulations):
             assert self._generated is not None
@@ -122,6 +152,11 @@ class Dataset(interfaces.Dataset, TorchDataset[Window]):
         noisy = self._sensors.noise
         frames = self._disturbed(simulation, self._sensors) if noisy else self.manager.load(simulation)
         return frames[0]
+
+
+def _parted(frames: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+    """The initial state and the targets of a window (field, time, *space)."""
+    return frames[:, 0], frames[:, 1:]
 
 
 def _disturbed(manager: DataManager, seed: int, simulation: int, sensors: Sensors) -> torch.Tensor:

@@ -15,6 +15,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Literal, TypeVar
 
 from hyco.config import Config
+from hyco.errors import ConfigError
 from hyco.interfaces import (
     Arrays,
     DataManager,
@@ -38,6 +39,7 @@ from hyco.migration.registry import Component, in_use_mode, mode_of, resolve, us
 
 if TYPE_CHECKING:
     from hyco.migration.shadow import Shadow
+    from hyco.storage.sources import Source
 
 C = TypeVar("C")
 
@@ -54,6 +56,29 @@ class Choice:
     implementation: str
     mode: str
     chosen_by: str
+
+
+def check_backend(config: Config) -> None:
+    """Raise ConfigError where the modes in force leave JAX nothing to do, or no gradients to learn from.
+
+    A trainer differentiates what its model computes, which PyTorch can only do in PyTorch, and JAX in JAX.
+    """
+    if config.trainer.backend != "jax":
+        return
+    modes = {choice.component: choice.mode for choice in choices(config)}
+    for model in ("physical_model", "synthetic_model"):
+        trainer = model.replace("model", "trainer")
+        if trainer in modes and modes[trainer] != modes[model]:
+            raise ConfigError(
+                f"trainer.backend: jax is for phiml mode, but the {model} is {modes[model]} and the "
+                f"{trainer} is {modes[trainer]}, and gradients cannot cross from one library to the other. "
+                "Give both the same mode (migration.components), or set trainer.backend to torch."
+            )
+    if "phiml" not in [modes[c] for c in modes if c.endswith(("model", "trainer"))]:
+        raise ConfigError(
+            "trainer.backend: jax is for phiml mode, but all models and trainers are legacy, which is "
+            "PyTorch. Set migration.mode to phiml, or trainer.backend to torch."
+        )
 
 
 @contextmanager
@@ -74,7 +99,7 @@ def mode_from(config: Config, origin: str = "configuration") -> Iterator[None]:
 def choices(config: Config) -> list[Choice]:
     """The implementation of every component that this configuration needs, in the order of the data's way."""
     named = {"physical_model": config.model.physical.name, "synthetic_model": config.model.synthetic.name}
-    wanted = ["data_manager", "dataset", "physical_model"]
+    wanted = ["data_manager", "dataset"] + ["physical_model"] * config.has_equation
     if config.general.mode != "physical":
         wanted += ["synthetic_model", "synthetic_trainer"]
     if config.general.mode != "synthetic":
@@ -116,6 +141,9 @@ class Factory:
     shadow: Shadow | None = None
     _arrays: dict[Side, Arrays] = field(default_factory=dict)
 
+    def __post_init__(self) -> None:
+        check_backend(self.config)
+
     def data_manager(self) -> DataManager:
         """Trajectories on disk."""
         config, cache = self.config, self.config.cache
@@ -128,10 +156,19 @@ class Factory:
             workers=cache.workers,
             memory_limit_mb=cache.memory_limit_mb,
             ttl=cache.ttl,
-            backend=cache.backend,
+            backend=self._holding(),
+            source=self._source(),
             **self._compute(),
         )
         return self._watched(manager)
+
+    def _source(self) -> Source | None:
+        """The files that data come from, instead of being generated."""
+        if self.config.data.source is None:
+            return None
+        from hyco.storage.sources import open_source
+
+        return open_source(self.config)
 
     def dataset(self, manager: DataManager, simulations: tuple[int, ...]) -> Dataset:
         """Windows of these simulations."""
@@ -157,21 +194,22 @@ class Factory:
             boundaries=settings.boundaries,
             substeps=settings.substeps,
             **kernels,
-            **self._compute(),
+            **self._compute(cls.mode),
         )
         return self._watched(model)
 
     def synthetic_model(self) -> SyntheticModel:
         """The surrogate, with its initial weights."""
         settings = self.config.model.synthetic
-        model: SyntheticModel = resolve(Component.SYNTHETIC_MODEL, settings.name)(
+        cls = resolve(Component.SYNTHETIC_MODEL, settings.name)
+        model: SyntheticModel = cls(
             self.config.layout,
             self.config.grid,
             architecture=settings.architecture.model_dump(),
             residual=settings.residual,
             inputs=settings.inputs,
             seed=self.config.general.seed,
-            **self._compute(),
+            **self._compute(cls.mode),
         )
         return self._watched(model)
 
@@ -282,12 +320,18 @@ class Factory:
         if side not in self._arrays:
             device = importlib.import_module(f"hyco.{side}.device")
             tensors = importlib.import_module(f"hyco.{side}.tensors")
-            compute = device.Compute(**self._compute())
+            compute = device.Compute(**self._compute(side))
             self._arrays[side] = tensors.NativeArrays(self.config.layout, compute)
         return self._arrays[side]
 
     def _watched(self, component: C) -> C:
         return component if self.shadow is None else self.shadow.watch(component)
 
-    def _compute(self) -> dict[str, str]:
-        return {"device": self.config.trainer.device, "precision": self.config.trainer.precision}
+    def _compute(self, side: Side = "legacy") -> dict[str, str]:
+        trainer = self.config.trainer
+        backend = {"backend": trainer.backend} if side == "phiml" else {}
+        return {"device": trainer.device, "precision": trainer.precision, **backend}
+
+    def _holding(self) -> str:
+        """The library that phiml mode holds trajectories in: JAX, whose arrays do not change, holds none."""
+        return "numpy" if self.config.trainer.backend == "jax" else self.config.cache.backend

@@ -24,6 +24,7 @@ from hyco.problem.grid import Grid
 from hyco.storage.atomic import write_bytes
 from hyco.storage.caching import CacheEntry, RememberedFacts, TrajectoryCache
 from hyco.storage.memory import ReadAhead, TrajectoryMemory
+from hyco.storage.sources import Source
 
 
 class HDF5Format:
@@ -87,6 +88,7 @@ class DataManager(interfaces.DataManager):
         ttl: seconds that a trajectory stays in memory after its last use; None: for ever.
         backend: in which the trajectories are held: `numpy` in main memory, `torch` on the device.
         device, precision: see `hyco.phiml.device.Compute`.
+        source: files of somebody else to read instead of `data_dir`; nothing of them is cached on disk.
     """
 
     mode = "phiml"
@@ -108,12 +110,13 @@ class DataManager(interfaces.DataManager):
         backend: str = "numpy",
         device: str = "auto",
         precision: str = "float32",
+        source: Source | None = None,
     ) -> None:
         self.grid = grid
         self.layout = layout
         self.arrays = NativeArrays(layout, Compute(device, precision, backend))
         limit, caches = int(memory_limit_mb * 2**20), self.cache_format()
-        self._cache = TrajectoryCache(
+        cache = TrajectoryCache(
             data_dir,
             cache_dir,
             grid,
@@ -127,8 +130,10 @@ class DataManager(interfaces.DataManager):
             facts=RememberedFacts(),
             origin=caches.read_origin,
         )
+        self._cache = cache if source is None else source
         self._memory: TrajectoryMemory[Any] = TrajectoryMemory(limit, ttl)
         self._limit = limit
+        self._source = source
         self._homes: dict[int, tuple[int, ...]] = {}  # simulation -> the simulations that it is joined with
         self._readers: list[ReadAhead[int, NDArray[Any]]] = []
 
@@ -152,6 +157,10 @@ class DataManager(interfaces.DataManager):
 
     def resident(self, simulations: Sequence[int]) -> int:
         return max(1, self._limit // max(self._cache.nbytes(s) for s in simulations))
+
+    def streamed(self, simulations: Sequence[int]) -> Source | None:
+        too_large = self._source is not None and sum(map(self._cache.nbytes, simulations)) > self._limit
+        return self._source if too_large else None
 
     def block(self, simulations: tuple[int, ...]) -> Block:
         """These trajectories, one after the other; they must fit into memory together (`resident`)."""

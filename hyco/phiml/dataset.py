@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import closing
 from dataclasses import replace
 from functools import lru_cache, partial
-from itertools import chain, pairwise
+from itertools import chain, pairwise, tee
 from typing import Any, Literal, cast
 
 import numpy as np
@@ -16,12 +17,15 @@ from phiml.math._tensors import Dense
 from hyco import interfaces
 from hyco.interfaces import Batch, DataManager, Source, Window
 from hyco.migration.registry import register
-from hyco.phiml.block import Block, Buffers, joined, windows
+from hyco.phiml.block import Block, Buffers, Run, joined, windows
 from hyco.phiml.checkpoints import SUFFIX
 from hyco.phiml.data_manager import DataManager as BlockManager
 from hyco.phiml.tensors import NativeArrays
 from hyco.problem.observations import EVERYTHING, Observations, Sensors
-from hyco.problem.windows import Windows
+from hyco.problem.windows import ALL, Windows
+from hyco.storage.memory import TrajectoryMemory
+from hyco.storage.sources import WindowsAhead
+from hyco.storage.sources.ahead import Request
 
 
 @register("dataset", "default", "phiml")
@@ -31,7 +35,8 @@ class Dataset(interfaces.Dataset):
     A window's tensors have the dims `field`, the axes and, for targets, `time`; a batch's have `batch` too.
     They are not to be written to: windows that begin at equal distances, as those of a pass in order do, are
     views of what is held; others, such as those of a shuffled pass, are new.  Trajectories that do not fit
-    into memory together are read in a thread before a pass comes to them.
+    into memory together are read in a thread before a pass comes to them; of those of a source, only the
+    windows of one batch are, from its files.
 
     `observations`: what each model is shown of the simulations (`seen_by`); None: everything.  Raises
     DataError for a simulation shorter than a window, and when a model is shown no window at all.
@@ -55,18 +60,23 @@ class Dataset(interfaces.Dataset):
         self.observations = observations or Observations()
         self.grid = manager.grid
         self.layout = manager.layout
-        self.arrays = cast(NativeArrays, manager.arrays)
+        self.arrays = cast(NativeArrays, manager.arrays).held
         self._library = self.arrays.compute.library
         self._generated: Block | None = None
         self._sensors = EVERYTHING
         frames = tuple(manager.frames(s) for s in self.simulations)
         resident = manager.resident(self.simulations)
-        self._windows = Windows(frames, rollout_steps, resident=resident).check(self.simulations)
-        self._fits = len(self.simulations) <= resident
+        self._resident = resident
+        # an order that goes through all trajectories at once costs nothing where none is held
+        files = manager.streamed(self.simulations)
+        self._files = None if files is None else WindowsAhead(files)
+        order = resident if files is None else ALL
+        self._windows = Windows(frames, rollout_steps, resident=order).check(self.simulations)
+        self._fits = files is None and len(self.simulations) <= resident
         # kept apart from what the manager holds, and shared by all datasets that are made from this one
-        noisy = partial(_disturbed, manager, self.observations.seed)
-        self._disturbed = lru_cache(resident)(noisy)
-        blocks = partial(_disturbed_block, self.arrays, noisy, self.simulations, frames)
+        self._disturb = partial(_disturbed, manager, self.observations.seed)
+        self._noisy: TrajectoryMemory[Tensor] = TrajectoryMemory(resident)  # that many, each counts one
+        blocks = partial(_disturbed_block, self.arrays, self._disturb, self.simulations, frames)
         self._disturbed_block = lru_cache(max(1, resident // len(frames)))(blocks)
         self._buffers = Buffers()
         self._shapes: dict[tuple[int, ...], Shape] = {}
@@ -82,6 +92,10 @@ class Dataset(interfaces.Dataset):
     def generated(self) -> int:
         return self._windows.generated_count
 
+    @property
+    def streams(self) -> bool:
+        return self._files is not None and not self._sensors.noise
+
     def get_batch(self, indices: Sequence[int]) -> Batch:
         trajectories, starts = self._windows.positions(indices)
         blocks = self._block_numbers(trajectories)
@@ -89,7 +103,10 @@ class Dataset(interfaces.Dataset):
         runs = []
         for begin, end in pairwise(cuts):
             first = int(blocks[begin])
-            runs.append((self._block(first), trajectories[begin:end] - first, starts[begin:end]))
+            if self.streams and first < len(self.simulations):
+                runs.append(self._read(trajectories[begin:end], starts[begin:end]))
+            else:
+                runs.append((self._block(first), trajectories[begin:end] - first, starts[begin:end]))
         initial, targets = map(self._wrap, windows(runs, self.rollout_steps, self._buffers))
         generated = int(np.count_nonzero(trajectories >= len(self.simulations)))
         observed = self._windows.observed_targets(indices, self.grid.resolution)
@@ -104,7 +121,9 @@ class Dataset(interfaces.Dataset):
         skip: int = 0,
     ) -> Iterator[Batch]:
         order = self._windows.batches(size, rng, source, skip)
-        if self._fits or self._sensors.noise or not isinstance(self.manager, BlockManager):
+        if self.streams:
+            return self._streamed(order)
+        if self._fits or not isinstance(self.manager, BlockManager):
             return map(self.get_batch, order)
         return self._reading_ahead(self.manager, order)
 
@@ -128,6 +147,8 @@ class Dataset(interfaces.Dataset):
             observed=sensors.times and tuple(map(sensors.times, self._windows.real)),
             first_only=self.observations.first_only,
             space=sensors.space,
+            # noise is of whole trajectories, which are loaded one after the other
+            resident=self._resident if self._files is None or sensors.noise else ALL,
         )
         return self._with(_sensors=sensors, _windows=seen.check(self.simulations))
 
@@ -143,6 +164,10 @@ class Dataset(interfaces.Dataset):
         real = len(self.simulations)
         seen = [dict.fromkeys(self._windows.positions(indices)[0].tolist()) for indices in batches]
         needed = [[self.simulations[t] for t in trajectories if t < real] for trajectories in seen]
+        if self._sensors.noise:  # clean ones are needed once, and not where the noisy one is held
+            known = {s for s in self.simulations if (s, self._sensors) in self._noisy}
+            first = {s: number for number, some in reversed(list(enumerate(needed))) for s in some}
+            needed = [[s for s in some if first[s] == n and s not in known] for n, some in enumerate(needed)]
         last = {simulation: number for number, some in enumerate(needed) for simulation in some}
         with manager.reading_ahead(list(chain.from_iterable(needed))) as reader:
             for number, indices in enumerate(batches):
@@ -153,7 +178,31 @@ class Dataset(interfaces.Dataset):
     def _block_numbers(self, trajectories: NDArray[np.int64]) -> NDArray[np.int64]:
         """The first trajectory of the block that has each of these: all real ones, or one; all generated."""
         real = len(self.simulations)
-        return np.where(trajectories < real, 0 if self._joins else trajectories, real)
+        return np.where(trajectories < real, 0 if self._joins or self.streams else trajectories, real)
+
+    def _streamed(self, order: Iterable[Sequence[int]]) -> Iterator[Batch]:
+        """The batches of a pass; the windows of the next one are read while one is used."""
+        assert self._files is not None
+        batches, requests = tee(order)
+        with closing(self._files.along(map(self._request, requests))) as ahead:
+            for indices, _ in zip(batches, ahead, strict=False):
+                yield self.get_batch(indices)
+
+    def _request(self, indices: Sequence[int]) -> Request | None:
+        """What a batch, real windows first, needs of files."""
+        trajectories, starts = self._windows.positions(indices)
+        real = trajectories < len(self.simulations)
+        return self._wanted(trajectories[real], starts[real]) if real.any() else None
+
+    def _wanted(self, trajectories: NDArray[np.int64], starts: NDArray[np.int64]) -> Request:
+        return [self.simulations[t] for t in trajectories.tolist()], starts.tolist(), self.rollout_steps
+
+    def _read(self, trajectories: NDArray[np.int64], starts: NDArray[np.int64]) -> Run:
+        """Windows of real trajectories, each of them one that is as long as a window."""
+        assert self._files is not None
+        frames = self._files.windows(*self._wanted(trajectories, starts))
+        index = np.arange(len(frames))
+        return self._stacked(self.arrays.trajectory(frames)), index, np.zeros_like(index)
 
     @property
     def _joins(self) -> bool:
@@ -171,11 +220,17 @@ class Dataset(interfaces.Dataset):
         if self._joins:
             return cast(BlockManager, self.manager).block(self.simulations)
         simulation = self.simulations[first]
-        frames = self._disturbed(simulation, self._sensors) if noisy else self.manager.load(simulation)
-        return self._stacked(frames)
+        return self._stacked(self._with_noise(simulation) if noisy else self.manager.load(simulation))
+
+    def _with_noise(self, simulation: int) -> Tensor:
+        """One trajectory, as a batch of one, with the noise of the sensors."""
+        sensors = self._sensors
+        return self._noisy.get((simulation, sensors), lambda: (self._disturb(simulation, sensors), 1))
 
     def _stacked(self, trajectories: Tensor) -> Block:
-        return Block.stacked(self.arrays.native(trajectories, "batch", "field", "time", *self.layout.axes))
+        return Block.stacked(
+            self.arrays.native(self.arrays.place(trajectories), "batch", "field", "time", *self.layout.axes)
+        )
 
     def _wrap(self, native: Any) -> Tensor:
         """The named tensor of initial states, or of targets."""

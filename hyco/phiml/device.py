@@ -28,8 +28,8 @@ _tracing: ContextVar[bool] = ContextVar("hyco_phiml_tracing", default=False)
 class Compute:
     """A device (`auto`, `cpu`, `cuda`, `cuda:N`) and a precision (`float32`, `float64`).
 
-    `backend` is the library that PhiML computes with; `numpy` is for data that is held, not computed with.
-    Raises ConfigError when the device is not there.
+    `backend` is the library that PhiML computes with, `torch` or `jax`; `numpy` is for data that is held, not
+    computed with.  Raises ConfigError when the device or the library is not there.
     """
 
     device: str = "auto"
@@ -73,9 +73,15 @@ class Compute:
     def place(self, tensor: math.Tensor) -> math.Tensor:
         """The tensor on this device in this precision; itself when it already is."""
         with self.scope():
-            if tensor.default_backend is not self.library or tensor.device is not self.native_device:
+            if not self._has(tensor):
                 tensor = self._moved(math.convert(tensor, self.library))
             return math.to_float(tensor)
+
+    def _has(self, tensor: math.Tensor) -> bool:
+        """Whether a tensor is of this library and on this device; what JAX traces will be where it runs."""
+        if tensor.default_backend is not self.library:
+            return False
+        return (self.backend == "jax" and not tensor.available) or tensor.device is self.native_device
 
     def _moved(self, tensor: math.Tensor) -> math.Tensor:
         """The tensor on this device; from main memory to CUDA it is copied while the program goes on."""
@@ -100,7 +106,21 @@ class Compute:
 
 
 # PhiML looks both up among all that it knows each time, which a small step would notice
-_library = functools.cache(get_backend)
+@functools.cache
+def _library(backend: str) -> Backend:
+    try:
+        return get_backend(backend)
+    except ModuleNotFoundError as error:
+        raise ConfigError(missing_package(backend, error.name)) from None
+
+
+def missing_package(backend: str, package: str | None) -> str:
+    """What to do when a package is missing that a backend needs."""
+    install, other = {"jax": ("'hyco[jax]'", "torch"), "torch": ("torch", "jax")}[backend]
+    return (
+        f"trainer.backend: {backend} needs the package {package!r}, which is not installed. "
+        f"Install it with `pip install {install}`, or set trainer.backend to {other}."
+    )
 
 
 @functools.cache
@@ -152,7 +172,7 @@ def forget_compiled() -> None:
 
     To be called between experiments: a `Compiled` function of before must not be called any more.
     """
-    torch = getattr(sys.modules[type(get_backend("torch")).__module__], "torch", None)
+    torch = getattr(sys.modules.get("phiml.backend.torch._torch_backend"), "torch", None)
     if torch is not None:
         torch.jit._state._jit_caching_layer.clear()  # scripted functions would else be found, and be gone
         torch.jit._state._python_cu.drop_all_functions()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import numpy as np
 from phiml import math
 from phiml.math import Tensor
 
@@ -25,7 +26,7 @@ def rollout_loss(
         weights: with the dims `batch`, `time` and the axes; None: the mean (`hyco.learning.weighting`).
     """
     dims = "batch", "field", "time", *layout.axes
-    dynamic = list(layout.indices(layout.dynamic))
+    dynamic = np.array(layout.indices(layout.dynamic))
     predicted, expected = rollout.native(dims)[:, :, 1:], targets.native(dims)
     if len(dynamic) < len(layout.components):
         predicted, expected = predicted[:, dynamic], expected[:, dynamic]

@@ -42,7 +42,8 @@ def optimiser(network: Any, learning_rate: float, settings: Optimizer) -> Any:
 
 def set_learning_rate(optimiser: Any, learning_rate: float) -> None:
     """Change the step size; the moments stay."""
-    nn.set_learning_rate(optimiser, learning_rate)
+    for group in optimiser.param_groups:
+        group["lr"] = learning_rate
 
 
 def clip_gradients(optimiser: Any, limit: float) -> Any:

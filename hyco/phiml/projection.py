@@ -31,8 +31,10 @@ def make_incompressible(velocity: Tensor, grid: Grid, boundary: Boundary) -> Ten
     Limits: one matrix product per axis, there and back: cells^(1 + 1/d) operations in d dimensions.
     Source: Chorin (1968).
     """
-    kind = velocity.default_backend, velocity.device, velocity.dtype.precision
-    bases, slopes, inverse = _modes(grid, boundary, *kind)
+    library = velocity.default_backend
+    # where what JAX traces will be, nobody knows; it takes arrays of numpy as its own
+    kind = (None, None) if library.name == "jax" else (library, velocity.device)
+    bases, slopes, inverse = _modes(grid, boundary, *kind, velocity.dtype.precision)
     spectra = []
     for component, matrices in zip(velocity.field, bases, strict=True):
         for axis, matrix in zip(grid.axes, matrices, strict=True):
@@ -59,9 +61,10 @@ def balanced(force: Tensor, grid: Grid, boundary: Boundary) -> Tensor:
     """
     axis = grid.axes[-1]
     upper, lower = {axis: slice(1, None)}, {axis: slice(None, -1)}
-    outside = extrapolation.ANTISYMMETRIC if boundary == "zero" else EXTRAPOLATION[boundary]
-    around = math.pad(force, {axis: (1, 1)}, outside)
+    around = force if boundary == "zero" else math.pad(force, {axis: (1, 1)}, EXTRAPOLATION[boundary])
     faces = 0.5 * (around[upper] + around[lower])
+    if boundary == "zero":  # walls carry nothing
+        faces = math.pad(faces, {axis: (1, 1)}, extrapolation.ZERO)
     averaged = 0.5 * (faces[upper] + faces[lower])
     if boundary == "periodic":
         averaged = averaged - math.mean(averaged, grid.axes)
@@ -75,13 +78,16 @@ def _mode(axis: str) -> str:
 
 @lru_cache(maxsize=16)
 def _modes(
-    grid: Grid, boundary: Boundary, library: Backend, device: ComputeDevice, bits: int
+    grid: Grid, boundary: Boundary, library: Backend | None, device: ComputeDevice | None, bits: int
 ) -> tuple[list[list[Tensor]], list[Tensor], Tensor]:
-    """Per component: the modes along every axis, and the values of its divergence; the inverse Laplacian."""
+    """Per component: the modes along every axis, and the values of its divergence; the inverse Laplacian.
+
+    `library`, `device`: where they are; None: in numpy.
+    """
 
     def placed(array: NDArray[np.float64], *dims: str) -> Tensor:
         held = math.wrap(array.astype(f"float{bits}"), spatial(*dims))
-        return math.to_device(math.convert(held, library), device)
+        return held if library is None else math.to_device(math.convert(held, library), device)
 
     widths = zip(grid.axes, grid.resolution, grid.spacing, strict=True)
     modes = {axis: divergence_modes(cells, width, boundary) for axis, cells, width in widths}

@@ -4,8 +4,6 @@ PhiFlow 3.4.0 carries fields in 2-D and 3-D (`advect.semi_lagrangian`).  Three t
 here with PhiML's tensor operations: interpolation in 1-D (its torch backend raises), diffusion with a
 coefficient field in 1-D (raises) and with a zero boundary (nothing flows through, as it does for a scalar
 coefficient).  Where PhiFlow's operators work, tests hold these against them.
-
-Inside of `hyco.phiml.fusion.fused`, `hyco.kernels` makes advection and diffusion, with the same results.
 """
 
 from __future__ import annotations
@@ -16,7 +14,6 @@ from phi.physics import advect as phiflow
 from phiml import math
 from phiml.math import Tensor, channel, extrapolation
 
-from hyco.phiml.fusion import is_fused, named, native, parameter
 from hyco.problem.grid import Boundary, Grid
 
 EXTRAPOLATION = {
@@ -38,13 +35,6 @@ def advect(quantity: Tensor, velocity: Tensor, dt: float, grid: Grid, boundary: 
 
     Source: Courant, Isaacson, Rees (1952).
     """
-    if is_fused(quantity, velocity, axes=grid.axes):
-        from hyco.kernels import operators
-
-        values = native(quantity, grid.axes)
-        wind = values if velocity is quantity else native(velocity, grid.axes)
-        carried = operators.advect(values, wind, dt, grid.spacing, boundary)
-        return named(carried, quantity, grid.axes)
     if grid.rank == 1:
         return _advect_on_line(quantity, velocity.field[0], dt, grid, boundary)
     bounds = Box(**dict(zip(grid.axes, grid.size, strict=True)))
@@ -83,14 +73,6 @@ def diffuse(
         boundary: periodic faces join both ends; zero-gradient ends let nothing through; zero ends see 0
             one cell outside, through the coefficient of the boundary cell.
     """
-    if is_fused(quantity, axes=grid.axes) and set(coefficient.shape.names) <= set(grid.axes):
-        from hyco.kernels import operators
-
-        conductivity = parameter(coefficient, grid.axes)
-        after = operators.diffuse(
-            native(quantity, grid.axes), conductivity, dt, grid.spacing, boundary, substeps=substeps
-        )
-        return named(after, quantity, grid.axes)
     faces = {axis: _face_coefficient(coefficient, axis, boundary) for axis in grid.axes}
     for _ in range(substeps):
         change: Tensor | float = 0.0

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -23,6 +24,13 @@ class NativeArrays(Arrays):
         self.compute = compute
         dims = [batch("batch"), channel(field=",".join(layout.components)), batch("time")]
         self._dims = {d.name: d for d in [*dims, *(spatial(a) for a in layout.axes)]}
+
+    @property
+    def held(self) -> NativeArrays:
+        """The border of data that are held: JAX's arrays cannot be written into, so that numpy holds them."""
+        if self.compute.backend != "jax":
+            return self
+        return NativeArrays(self.layout, replace(self.compute, backend="numpy"))
 
     def state(self, array: NDArray[Any]) -> Tensor:
         return self.wrap(array, "batch", "field", *self.layout.axes)

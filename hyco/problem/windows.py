@@ -21,6 +21,7 @@ from hyco.errors import DataError
 from hyco.problem.observations import Mask, window_starts
 
 Indices = NDArray[np.int64]
+ALL = 1 << 30  # as many trajectories as there can be
 
 
 def window_count(frames: int, rollout_steps: int) -> int:
@@ -50,7 +51,7 @@ class Windows:
     rollout_steps: int
     generated: tuple[int, ...] = ()
     alpha: float = 1.0
-    resident: int = 1 << 30
+    resident: int = ALL
     observed: tuple[Mask, ...] | None = None
     first_only: bool = False
     space: Mask | None = None

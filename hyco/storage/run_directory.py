@@ -20,7 +20,7 @@ from hyco.storage.atomic import remove_leftovers, write_json, write_text
 from hyco.storage.generations import Generations
 from hyco.storage.locking import locked
 
-PACKAGES = ("hyco", "numpy", "scipy", "torch", "phiflow", "phiml", "h5py", "numexpr", "matplotlib")
+PACKAGES = ("hyco", "numpy", "scipy", "torch", "jax", "equinox", "optax", "phiflow", "phiml", "h5py", "numexpr", "matplotlib")
 Record = dict[str, Any]
 
 

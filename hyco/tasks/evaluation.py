@@ -49,10 +49,14 @@ def evaluate_models(
     models = _models(config, factory, directory)
     manager = factory.data_manager()
     manager.prepare(settings.test_sim)
+    files = manager.streamed(settings.test_sim)
     results = []
     progress.update("test simulations", 0, len(settings.test_sim))
     for done, simulation in enumerate(settings.test_sim, start=1):
-        truth = manager.arrays.numpy(manager.load(simulation))[:, :, : settings.num_frames]
+        if files is None:
+            truth = manager.arrays.numpy(manager.load(simulation))[:, :, : settings.num_frames]
+        else:
+            truth = files.windows([simulation], [0], settings.num_frames)
         initial = np.ascontiguousarray(truth[:, :, 0])
         predictions = {n: m.predict(initial, truth.shape[2] - 1)[0] for n, m in models.items()}
         loaded()

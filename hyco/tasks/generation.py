@@ -27,12 +27,16 @@ log = logging.getLogger("hyco.generate")
 def generate_simulations(
     config: Config, progress: Progress, check: Callable[[], None], shadow: Shadow | None = None
 ) -> int:
-    """Write every simulation that is not there yet as configured; the number written.
+    """Write every simulation that is not there yet as configured; the number written, 0 with a `data.source`.
 
     A file that this configuration made stays, and so does one that was converted from another project's;
     one that another configuration made is made anew, and said so; one that cannot be read raises DataError.
     `check` is called between simulations.
     """
+    source = config.data.source
+    if source is not None:
+        log.info("the data come from %s (data.source); nothing is generated", source.path)
+        return 0
     total = config.data.num_simulations
     todo = [i for i in range(total) if not _is_current(config, i)]
     if not todo:

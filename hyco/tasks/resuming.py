@@ -23,6 +23,7 @@ HARMLESS = (
     "data.data_dir",
     "data.cache_dir",
     "data.num_simulations",
+    "data.source.path",  # what is in the files is checked apart
     "cache.",
     "trainer.device",
     "checkpoint.",
@@ -133,7 +134,8 @@ def check_data(generation: Generation, data: Mapping[str, str], *, force: bool) 
     others = [f"simulation {number}" for number in data if before.get(number, data[number]) != data[number]]
     if not others:
         return
-    found = f"{', '.join(others)} made with other settings than what {generation.path} learned from"
+    which = ", ".join(others)
+    found = f"{which} made with other settings than what {generation.path} learned from, or changed since"
     if not force:
         raise InputError(
             f"{found}. Put the data back, start anew without --resume, or go on all the same with --force."

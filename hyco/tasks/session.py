@@ -13,6 +13,7 @@ from hyco.config import Config, load_config
 from hyco.errors import ConfigError, InputError, Interrupted, Stopped
 from hyco.migration.factory import choices, mode_from
 from hyco.storage.run_directory import RunDirectory
+from hyco.storage.sources import open_source
 from hyco.tasks.evaluation import evaluate_models
 from hyco.tasks.generation import generate_simulations
 from hyco.tasks.interrupts import CTRL_C, Stops, heard
@@ -111,6 +112,12 @@ def _run(
     summary: dict[str, Any] = {}
     directory = RunDirectory(config.output_dir, config.checkpoint_dir)
     check_tracking(config)
+    if tuple(chosen) == ("generate",) and config.data.source is not None:
+        raise InputError(
+            f"data.source: the data come from {config.data.source.path}, so there is nothing to generate. "
+            "Use `hyco train`, or leave data.source out."
+        )
+    _check_source(config)
     with _session(config, origin, directory):
         resumption = find_resumption(config, directory, force=force) if goes_on else None
         _begin(config, directory, chosen, shown)
@@ -134,6 +141,14 @@ def _run(
             except KeyboardInterrupt:
                 raise _stopped(config, training, stops) from None
     return summary
+
+
+def _check_source(config: Config) -> None:
+    """Raise DataError for a simulation of any list that is not in the files as it should be."""
+    source = open_source(config)
+    if source is not None:
+        lists = config.trainer.train_sim, config.trainer.val_sim, config.evaluation.test_sim
+        source.check(sorted({simulation for some in lists for simulation in some}))
 
 
 def generate(config: Config | str | Path, overrides: Sequence[str] = (), **options: Any) -> dict[str, Any]:
@@ -181,5 +196,7 @@ def _stopped(
     kind, why = (Interrupted, "interrupted") if by_hand else (Stopped, f"stopped by {stops.asked}")
     if training is not None and training.saved is not None:
         return kind(f"{why}; the state is saved in {training.saved}", resumable=True)
-    where = f"{config.data.data_dir}, {config.output_dir}"
+    where = (
+        f"{config.data.data_dir}, {config.output_dir}" if config.data.source is None else config.output_dir
+    )
     return kind(f"{why}; what was finished stays in {where}", resumable=resumable)

@@ -16,6 +16,7 @@ from hyco.report.wording import beside, judged, line, losses
 from hyco.storage.hdf5 import read_facts, simulation_path
 from hyco.storage.parameter_history import NAME, ParameterHistory
 from hyco.storage.run_directory import RunDirectory
+from hyco.storage.sources import open_source
 from hyco.tasks.interrupts import Stops
 from hyco.tasks.progress import FILE_ONLY, Progress
 from hyco.tasks.resuming import Resumption, check_data, restore
@@ -122,6 +123,9 @@ class Training:
         """What the trajectories of the training say they were made from."""
         settings, folder = self.config.trainer, self.config.data.data_dir
         used = sorted({*settings.train_sim, *settings.val_sim})
+        source = open_source(self.config)
+        if source is not None:
+            return {str(s): source.fingerprint(s) for s in used}
         return {str(s): read_facts(simulation_path(folder, s)).fingerprint for s in used}
 
     def _build(self, factory: Factory) -> HybridTrainer | None:

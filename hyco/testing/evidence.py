@@ -39,6 +39,7 @@ class Row:
     Args:
         subject: an equation, a surrogate, or `mixtures of` an equation.
         error, allowed: relative to the largest value of the reference.
+        backend: what phiml computes with.
         where: the comparison, the entry and the place of the worst difference.
         compared, failed: how many comparisons there were, and were outside the table.
     """
@@ -46,6 +47,7 @@ class Row:
     subject: str
     quantity: str
     precision: str
+    backend: str
     error: float
     allowed: float
     where: str
@@ -60,10 +62,12 @@ class Finding:
     subject: str
     quantity: str
     precision: str
+    backend: str
     name: str
     difference: Difference
 
 
+BACKENDS = ("torch", "jax")
 Work = Callable[[], list[Finding]]
 
 
@@ -127,13 +131,15 @@ def _pure_legacy(equation: str, training: str, device: str) -> tuple[Config, Out
 
 
 def rows(findings: Iterable[Finding]) -> list[Row]:
-    """The worst of every subject, quantity and precision; worst is what is nearest to, or farthest above, its
-    tolerance."""
-    groups: dict[tuple[str, str, str], list[Finding]] = {}
-    for finding in findings:
-        groups.setdefault((finding.subject, finding.quantity, finding.precision), []).append(finding)
+    """The worst of every subject, quantity, precision and backend.
+
+    Worst is what is nearest to, or farthest above, its tolerance.
+    """
+    groups: dict[tuple[str, str, str, str], list[Finding]] = {}
+    for f in findings:
+        groups.setdefault((f.subject, f.quantity, f.precision, f.backend), []).append(f)
     result = []
-    for (subject, quantity, precision), found in sorted(groups.items()):
+    for (subject, quantity, precision, backend), found in sorted(groups.items()):
         worst = max(found, key=lambda f: (not f.difference.passed, f.difference.relative))
         d = worst.difference
         result.append(
@@ -141,6 +147,7 @@ def rows(findings: Iterable[Finding]) -> list[Row]:
                 subject,
                 quantity,
                 precision,
+                backend,
                 d.relative,
                 d.allowed / d.scale if d.scale else d.allowed,
                 f"{worst.name}: {d.label}, {d.place}",
@@ -153,16 +160,21 @@ def rows(findings: Iterable[Finding]) -> list[Row]:
 
 def _cell(cell: Cell, device: str) -> list[Finding]:
     with tempfile.TemporaryDirectory() as folder:
-        differences = matrix.compare(cell, Path(folder), device)
+        found = matrix.compare(cell, Path(folder), device, BACKENDS)
     return [
-        Finding(cell.surrogate if q in NETWORK else cell.case.equation, q, cell.precision, cell.name, d)
-        for q, d in differences.items()
+        Finding(_subject(cell, quantity), quantity, cell.precision, backend, cell.name, difference)
+        for backend, differences in found.items()
+        for quantity, difference in differences.items()
     ]
+
+
+def _subject(cell: Cell, quantity: str) -> str:
+    return cell.surrogate if quantity in NETWORK else cell.case.equation
 
 
 def _mixtures(part: Sequence[Mixture], device: str) -> list[Finding]:
     return [
-        Finding(f"mixtures of {one.equation}", quantity, "float64", one.name, difference)
+        Finding(f"mixtures of {one.equation}", quantity, "float64", "torch", one.name, difference)
         for one in part
         for quantity, difference in mixture(one, device).items()
     ]

@@ -6,7 +6,7 @@ that they compute on the way is compared: steps, rollouts, losses, gradients, an
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -68,18 +68,27 @@ CELLS = tuple(
 SELECTED = tuple(pairwise(CELLS, lambda cell: cell.settings))
 
 
-def compare(cell: Cell, folder: Path, device: str = "cpu") -> dict[str, Difference]:
-    """The largest difference between the sides by quantity; `folder` is for data and caches.
+def compare(
+    cell: Cell, folder: Path, device: str = "cpu", backends: Sequence[str] = ("torch",)
+) -> dict[str, dict[str, Difference]]:
+    """The largest difference between the sides, for each library that phiml computes with, by quantity.
 
-    Raises Mismatch where the results are not even of a kind.
+    `folder` is for data and caches.  Raises Mismatch where the results are not even of a kind.
     """
-    config = tiny(folder, cell.case, surrogate=cell.surrogate, precision=cell.precision, device=device)
+    options = {"surrogate": cell.surrogate, "precision": cell.precision, "device": device}
+    config = tiny(folder, cell.case, **options)
     write_data(config, noise=NOISE)
-    results = []
-    for side in ("legacy", "phiml"):
-        with use_mode(side):
-            results.append(compute(config))
-    legacy, phiml = results
+    with use_mode("legacy"):
+        legacy = compute(config)
+    found = {}
+    for backend in backends:
+        with use_mode("phiml"):
+            phiml = compute(tiny(folder, cell.case, [f"trainer.backend={backend}"], **options))
+        found[backend] = _differences(cell, legacy, phiml)
+    return found
+
+
+def _differences(cell: Cell, legacy: Results, phiml: Results) -> dict[str, Difference]:
     return {
         quantity: measure(legacy[quantity], phiml[quantity], quantity, precision=cell.precision)
         for quantity in legacy

@@ -95,6 +95,12 @@ MODELS: Rows = {
         (4e-14, 4e-13),
         (5e-6, 5e-5),
     ),
+    "fused flow": _row(
+        "pressure by differences and half of the products with matrices",
+        (4e-15, 4e-14),
+        (1.3e-6, 1e-5),
+    ),
+    "fused flow gradient": _row("adjoints by hand, pressure as above", (1e-14, 1e-13), (1.2e-6, 1e-5)),
     "central differences": _row("rounding of a loss, divided by a step of 1e-4", (5e-10, 5e-9)),
     "central differences at a kink": _row(
         "the curvatures left and right of a tie differ, in proportion to the step", (2e-6, 2e-5)
@@ -122,6 +128,7 @@ NETWORKS: Rows = {
         "biases in front of a normalisation have no gradient but rounding, and Adam scales that up by 1e8",
         (3e-9, 1e-8),
     ),
+    "updated weights with normalisation in JAX": _row("as above, from other rounding", (3e-8, 2e-7)),
     "adam moments": _row("averages of equal gradients", (2e-15, 1e-12), (8e-7, 1e-5)),
     "weights of an optimiser": _row("each optimiser on equal gradients, clipped or not", (0, 1e-13)),
     "moments of an optimiser": _row(

@@ -36,14 +36,15 @@ ONLY_THERE = {
     "legacy.checkpoints": {"read_tensors"},
     "legacy.data_manager": {"TorchFormat"},
     "phiml.data_manager": {"HDF5Format"},
-    "phiml.device": {"Compiled", "forget_compiled", "frozen"},
-    "phiml.physical_model": {"kernels"},  # plain PyTorch has none to choose from
-    "phiml.tensors.NativeArrays": {"wrap", "native", "stack"},
+    "phiml.device": {"Compiled", "forget_compiled", "frozen", "missing_package"},
+    "phiml.physical_model": {"kernels", "backend"},  # plain PyTorch has none to choose from
+    "phiml.synthetic_model": {"backend"},
+    "phiml.tensors.NativeArrays": {"wrap", "native", "stack", "held"},
     "phiml.device.Compute": {"library", "native_device", "scope", "detached", "native", "backend"},
     "legacy.device.Compute": {"torch_device", "dtype"},
 }
-# trajectories held as one array; steps by fused kernels
-ONLY_IN_PHIML = {"block.py", "fusion.py", "physical/fused.py"}
+# trajectories held as one array; steps by fused kernels; networks and their training by either library
+ONLY_IN_PHIML = {"block.py", "physical/fused.py", "networks.py", "descent.py"}
 MORE_MEMBERS = {"data_manager": {"block", "reading_ahead"}}  # of components in phiml mode
 
 

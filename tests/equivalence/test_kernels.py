@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import product
 from typing import Any
 
@@ -29,6 +29,13 @@ from tests.sides import arrays_of, box, implementation
 DT, SUBSTEPS, STEPS = 1.3, 5, 3
 TYPES = {"float32": torch.float32, "float64": torch.float64}
 CELLS = [(9,), (8, 7), (6, 5, 4), (1,), (1, 5), (5, 1), (40, 6)]
+ROLES = {equation: next(iter(parts.parameters)) for equation, parts in PARTS.items()}
+UNITS = {"advection": 1.0, "inviscid_burgers": 2.0}  # of parameters; others are diffusivities
+
+
+def kinds(equation: str) -> tuple[str, ...]:
+    """What a parameter may be."""
+    return ("field",) if ROLES[equation] == "potential" else ("scalar", "field")
 
 
 @dataclass(frozen=True)
@@ -57,7 +64,7 @@ class Problem:
 
     @property
     def components(self) -> int:
-        return {"burgers": self.grid.rank, "heat": 1, "advection": 1 + self.grid.rank}[self.equation]
+        return {"heat": 1, "advection": 1 + self.grid.rank}.get(self.equation, self.grid.rank)
 
     def values(self) -> tuple[torch.Tensor, torch.Tensor]:
         """The initial state and the parameter, which ask for gradients."""
@@ -69,7 +76,7 @@ class Problem:
                 initial = (initial + initial.roll(1, axis) + initial.roll(-1, axis)) / 3.0
         if self.crossed is not None:
             initial *= self.crossed * min(self.grid.spacing) / DT / initial.abs().amax()
-        unit = 1.0 if self.equation == "advection" else diffusion_limit(self.grid, DT, SUBSTEPS)
+        unit = UNITS.get(self.equation, diffusion_limit(self.grid, DT, SUBSTEPS))
         parameter = torch.rand(self.cells if self.kind == "field" else (), **kind) * unit
         if self.kind == "field":
             parameter.view(-1)[::2] = parameter.view(-1)[0]
@@ -82,16 +89,15 @@ class Problem:
             self.cells,
             self.grid.spacing,
             DT,
-            moved=self.grid.rank if self.equation == "burgers" else 1,
+            moved=self.grid.rank if parts.moved == "velocity" else 1,
             boundary=self.boundary,
-            wind={"burgers": 0, "advection": 1}.get(self.equation),
+            wind=None if parts.wind is None else int(parts.moved != "velocity"),
             scaled=parts.factor is not None,
             substeps=SUBSTEPS if parts.diffusivity else 0,
         )
 
     def fused(self, initial: torch.Tensor, parameter: torch.Tensor, steps: int = STEPS) -> torch.Tensor:
-        name = "factor" if self.equation == "advection" else "coefficient"
-        return rollout(self.kernel, initial, steps, **{name: parameter})
+        return rollout(self.kernel, initial, steps, **{ROLES[self.equation]: parameter})
 
     def plain(self, initial: torch.Tensor, parameter: torch.Tensor) -> torch.Tensor:
         frames = [initial]
@@ -104,7 +110,9 @@ class Problem:
         if self.equation == "advection":
             carried = stencils.advect(state[:, :1], parameter * state[:, 1:], DT, *on)
             return torch.cat([carried, state[:, 1:]], dim=1)
-        carried = stencils.advect(state, state, DT, *on) if self.equation == "burgers" else state
+        carried = state if self.equation == "heat" else stencils.advect(state, state, DT, *on)
+        if self.equation == "inviscid_burgers":
+            return carried - DT * stencils.gradient(parameter, *on)
         return stencils.diffuse(carried, parameter, DT, *on, substeps=SUBSTEPS)
 
 
@@ -129,6 +137,7 @@ PROBLEMS = [
     for seed, (equation, cells, boundary, kind, batch, precision) in enumerate(
         product(PARTS, CELLS, BOUNDARIES, ("scalar", "field"), (1, 3), TYPES)
     )
+    if kind in kinds(equation)
 ]
 
 
@@ -136,7 +145,7 @@ PROBLEMS = [
 @pytest.mark.parametrize("cells", CELLS, ids=str)
 def test_rollouts_and_gradients_are_legacys(equation: str, cells: tuple[int, ...]) -> None:
     chosen = [p for p in PROBLEMS if (p.equation, p.cells) == (equation, cells)]
-    assert len(chosen) == 24
+    assert len(chosen) == 12 * len(kinds(equation))
     for problem in chosen:
         inputs = problem.values()
         expected, found = problem.plain(*inputs), problem.fused(*inputs)
@@ -241,7 +250,7 @@ def test_a_grid_that_does_not_fit_the_cache_is_the_same() -> None:
 def test_gradients_are_those_of_central_differences(equation: str, rng: np.random.Generator) -> None:
     problem = Problem(equation, (8, 7), "periodic", "field", 1)
     initial, _ = problem.values()
-    parameter = torch.from_numpy(rng.uniform(0.2, 1.0, (8, 7)) * (1.0 if equation == "advection" else 0.02))
+    parameter = torch.from_numpy(rng.uniform(0.2, 1.0, (8, 7)) * UNITS.get(equation, 0.02))
     inputs = (0.2 * initial.detach()).requires_grad_(), parameter.requires_grad_()
     found = gradients(problem, problem.fused(*inputs), *inputs)
     weights = torch.randn(
@@ -263,6 +272,51 @@ def test_gradients_are_those_of_central_differences(equation: str, rng: np.rando
         assert slope == pytest.approx(float((gradient * direction).sum()), rel=1e-6)
 
 
+@pytest.mark.parametrize("cells", [(9,), (8, 7), (6, 5, 4)], ids=str)
+@pytest.mark.parametrize("boundary", BOUNDARIES)
+def test_all_that_a_step_can_have_at_once(cells: tuple[int, ...], boundary: Boundary) -> None:
+    """A wind with a factor, a potential, and diffusion, which no equation has together."""
+    problem = Problem("burgers", cells, boundary, "field")
+    kernel = replace(problem.kernel, scaled=True)
+    given = problem.values()
+    factor, potential = (
+        torch.rand(cells, generator=torch.Generator().manual_seed(n), dtype=torch.float64).requires_grad_()
+        for n in (7, 8)
+    )
+    inputs = *given, factor, potential
+    frames, on = [given[0]], (problem.grid, boundary)
+    for _ in range(STEPS):
+        carried = stencils.advect(frames[-1], factor * frames[-1], DT, *on)
+        pushed = carried - DT * stencils.gradient(potential, *on)
+        frames.append(stencils.diffuse(pushed, given[1], DT, *on, substeps=SUBSTEPS))
+    expected = torch.stack(frames, dim=2)
+    found = rollout(kernel, given[0], STEPS, coefficient=given[1], factor=factor, potential=potential)
+    equal(expected, found, "fused steps")
+    for one, other in zip(*(gradients(problem, t, *inputs) for t in (expected, found)), strict=True):
+        equal(one, other, "fused gradient")
+
+
+@pytest.mark.parametrize("boundary", BOUNDARIES)
+def test_the_gradient_by_a_potential_alone(boundary: Boundary) -> None:
+    """For which the adjoint goes back to the first step, but not to the first state."""
+    problem = Problem("burgers", (8, 7), boundary, "field")
+    state, coefficient = problem.values()
+    potential = torch.rand((8, 7), generator=torch.Generator().manual_seed(8), dtype=torch.float64)
+    found = []
+    for others in ((state, coefficient), (state.detach(), coefficient.detach())):
+        by = potential.clone().requires_grad_()
+        made = rollout(problem.kernel, others[0], STEPS, coefficient=others[1], potential=by)
+        found += gradients(problem, made, by)
+    assert torch.equal(*found)
+
+
+def test_a_potential_needs_what_it_pushes() -> None:
+    kernel = replace(Problem("burgers", (8, 7), "zero", "field").kernel, wind=None)
+    state, number = torch.ones(1, 2, 8, 7), torch.tensor(0.1)
+    with pytest.raises(ValueError, match="a potential pushes what a wind carries"):
+        rollout(kernel, state, 1, coefficient=number, potential=torch.ones(8, 7))
+
+
 # ---------------------------------------------------------------------------------------------- objectives
 
 
@@ -281,7 +335,7 @@ def objective_of(
     problem: Problem, initial: Any, targets: Any, weights: Any, parameter: torch.Tensor
 ) -> tuple[float, torch.Tensor]:
     """The loss and its gradient by the parameter, from compiled loops alone."""
-    name = "factor" if problem.equation == "advection" else "coefficient"
+    name = ROLES[problem.equation]
     loss, found = objective(
         problem.kernel,
         initial,
@@ -306,7 +360,7 @@ def plain_objective(
 @pytest.mark.parametrize("equation", PARTS)
 @pytest.mark.parametrize("cells", [(9,), (8, 7), (6, 5, 4), (5, 1), (20, 70)], ids=str)
 def test_objectives_are_legacys(equation: str, cells: tuple[int, ...]) -> None:
-    for boundary, kind, weighted, batch in product(BOUNDARIES, ("scalar", "field"), (True, False), (1, 11)):
+    for boundary, kind, weighted, batch in product(BOUNDARIES, kinds(equation), (True, False), (1, 11)):
         problem = Problem(equation, cells, boundary, kind, batch)
         windows = windows_of(problem, weighted)
         one, other = plain_objective(problem, *windows), objective_of(problem, *windows)
@@ -366,7 +420,7 @@ def test_a_loss_alone_is_the_loss_that_comes_with_gradients() -> None:
     for equation in PARTS:
         problem = Problem(equation, (8, 7), "zero", "field", 11)
         initial, targets, _, parameter = windows_of(problem)
-        name = "factor" if equation == "advection" else "coefficient"
+        name = ROLES[equation]
         loss, found = objective(problem.kernel, initial, targets, **{name: parameter.detach().numpy()})
         assert found == Gradients()
         assert loss == objective_of(problem, initial, targets, None, parameter)[0]
@@ -435,13 +489,17 @@ def test_a_model_steps_and_learns_as_legacys_does(case: Case, precision: str) ->
     legacy, fused = (case.model(side, precision) for side in ("legacy", "phiml"))
     assert fused.fused
     states = case.states(2).astype(precision)
-    assert_equivalent(legacy.predict(states, 6), fused.predict(states, 6), "fused steps")
+    flow = case.equation == "navier_stokes"
+    steps = "fused flow" if flow else "fused steps"
+    assert_equivalent(legacy.predict(states, 6), fused.predict(states, 6), steps)
     one, other = fit(legacy, "legacy", case), fit(fused, "phiml", case)
-    assert_equivalent([one[0], one[2]], [other[0], other[2]], "loss", precision=precision)
+    loss = "fused flow" if flow else "loss"
+    assert_equivalent([one[0], one[2]], [other[0], other[2]], loss, precision=precision)
     for name, gradient in one[1].items():
         assert other[1][name].dtype == np.float64
         if gradient.ndim:
-            assert_equivalent(gradient, other[1][name], "parameter gradient", precision=precision)
+            slope = "fused flow gradient" if flow else "parameter gradient"
+            assert_equivalent(gradient, other[1][name], slope, precision=precision)
     assert fused.compiled_step.traces == 0
 
 

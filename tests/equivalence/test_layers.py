@@ -17,7 +17,7 @@ from hyco.errors import ConfigError
 from hyco.interfaces import Batch, LossWeights
 from hyco.kernels import resampling
 from hyco.kernels.layers import doubled, wrap, wrapping
-from hyco.phiml.trainers import synthetic
+from hyco.phiml import descent
 from hyco.problem.fields import FieldLayout
 from hyco.problem.grid import Grid
 from hyco.testing import assert_equivalent
@@ -214,7 +214,7 @@ def test_updates_in_parts_are_updates(
     weights = LossWeights(interaction=interaction)
     found = []
     for cells in (1 << 15, 2 * GRID.cells, 1):
-        monkeypatch.setattr(synthetic, "CELLS_AT_ONCE", cells)
+        monkeypatch.setattr(descent, "CELLS_AT_ONCE", cells)
         learner, calls = trainer("phiml", layout), []
         count(learner.model.network, calls)
         loss = learner.update(windows("phiml", layout, 3, observed=observed), weights)
@@ -227,7 +227,7 @@ def test_updates_in_parts_are_updates(
 
 
 def test_normalised_networks_see_the_whole_batch(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(synthetic, "CELLS_AT_ONCE", 1)
+    monkeypatch.setattr(descent, "CELLS_AT_ONCE", 1)
     layout = layout_with_static(GRID.axes)
     learner, calls = trainer("phiml", layout, batch_norm=True), []
     count(learner.model.network, calls)

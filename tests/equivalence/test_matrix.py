@@ -11,7 +11,7 @@ import pytest
 
 from hyco.problem.equations import EQUATIONS
 from hyco.problem.grid import BOUNDARIES
-from hyco.testing.evidence import isolated
+from hyco.testing.evidence import BACKENDS, isolated
 from hyco.testing.experiments import ARCHITECTURES
 from hyco.testing.matrix import CELLS, PRECISIONS, SELECTED, Cell, compare
 from tests.conftest import demanded
@@ -42,9 +42,10 @@ def pool() -> Iterator[Pool]:
         yield executor
 
 
+@pytest.mark.parametrize("backend", BACKENDS)
 @pytest.mark.parametrize("cell", MARKED)
-def test_a_cell(cell: Cell, device: str, tmp_path: Path, pool: Pool) -> None:
-    differences = pool.apply(compare, (cell, tmp_path, device))
+def test_a_cell(cell: Cell, backend: str, device: str, tmp_path: Path, pool: Pool) -> None:
+    differences = pool.apply(compare, (cell, tmp_path, device, (backend,)))[backend]
     assert set(differences) == QUANTITIES
     for difference in differences.values():
         assert difference.passed, difference

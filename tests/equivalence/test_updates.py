@@ -134,6 +134,11 @@ def test_without_decay_there_is_none(side: str) -> None:
     assert max(np.abs(plain[name] - decayed[name]).max() for name in plain) > 1e-4
 
 
+def descent_of(learner: Any) -> Any:
+    """What has PyTorch's optimiser and scaler within a trainer of either side."""
+    return getattr(learner, "_descent", learner)
+
+
 class Batches:
     """A dataset of three batches of one side, in order."""
 
@@ -498,7 +503,7 @@ def test_scaled_losses_give_the_same_steps_and_overflows_none(side: str) -> None
     """What fp16 does on CUDA, with PyTorch's scaler for the CPU: a power of two rounds nothing."""
     plain, scaled = (trainer(side, "float32", amp="bf16", gradient_clipping=0.05) for _ in range(2))
     assert plain.state().facts["loss_scale"] == {}
-    scaled._scaler = torch.amp.GradScaler("cpu", init_scale=1024.0)
+    descent_of(scaled)._scaler = torch.amp.GradScaler("cpu", init_scale=1024.0)
     for number in range(3):
         given = batch(side, number, "float32")
         assert float(plain.update(given)) == float(scaled.update(given))
@@ -511,7 +516,7 @@ def test_scaled_losses_give_the_same_steps_and_overflows_none(side: str) -> None
     assert float(scaled.update(far)) == float(plain.update(far))
     assert all(np.array_equal(w, before[n]) for n, w in scaled.weights().items())  # left out
     fresh = trainer(side, "float32", amp="bf16")
-    fresh._scaler = torch.amp.GradScaler("cpu")
+    descent_of(fresh)._scaler = torch.amp.GradScaler("cpu")
     fresh.restore(scaled.state())
     assert fresh.loss_scale() == scaled.loss_scale()
     assert fresh.loss_scale()["scale"] == pytest.approx(1.5e38)

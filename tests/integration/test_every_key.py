@@ -16,6 +16,7 @@ from pathlib import Path
 from types import NoneType, UnionType
 from typing import Annotated, Any, Union, get_args, get_origin
 
+import h5py
 import numpy as np
 import pytest
 from PIL import Image
@@ -139,8 +140,6 @@ def generated(config: Config) -> str:
 
 
 def _frames(path: Path) -> dict[str, Any]:
-    import h5py
-
     with h5py.File(path) as file:
         return {name: np.asarray(file[name]) for name in file if isinstance(file[name], h5py.Dataset)}
 
@@ -220,6 +219,22 @@ def kept(config: Config) -> bool:
     first = manager.load(0)
     time.sleep(0.05)
     return manager.load(0) is first
+
+
+def first_read(config: Config) -> str:
+    """The first trajectory, from files of two variables without coordinates or generated; or why not."""
+    for name in ("one.hdf5", "other.hdf5"):
+        with h5py.File(name, "w") as file:
+            for number, variable in enumerate(("tensor", "flow")):
+                file[variable] = np.random.default_rng([len(name), number]).standard_normal((2, 12, 8))
+    if config.data.source is None:
+        write_data(config)
+    try:
+        with mode_from(config):
+            manager = Factory(config).data_manager()
+            return digest(manager.arrays.numpy(manager.load(0)))
+    except HycoError as error:
+        return str(error)
 
 
 def fitting(config: Config) -> int:
@@ -344,6 +359,7 @@ STRICT = (*SHADOW, "migration.shadow.rtol=0", "migration.shadow.atol=0")
 CYCLES = ("trainer.hybrid.cycles=3", *SHORT)
 WEIGHTS = "trainer.hybrid.loss_scaling"
 EVALUATED = ("general.mode=physical", *SHORT)
+FILES = "format: pdebench, path: one.hdf5"
 DIVERGING = ("trainer.physical.solve={method: adam, learning_rate: 1.0e+300, retries: 1, max_failures: 9}",)
 
 
@@ -398,6 +414,31 @@ PROBES: dict[str, Probe] = {
     "data.fields_scheme.dynamic": Probe("data.fields_scheme={dynamic: [pressure]}", refused=True),
     "data.fields_scheme.static": Probe(
         "data.fields_scheme={dynamic: [velocity], static: [wind]}", refused=True
+    ),
+    "data.fields_scheme.vectors": Probe(
+        "data.fields_scheme={dynamic: [velocity], vectors: [speed]}", refused=True
+    ),
+    "data.source": Probe(f"data.source={{{FILES}}}", look=first_read),
+    "data.source.format": Probe("data.source.format=well", (f"data.source={{{FILES}}}",), first_read),
+    "data.source.path": Probe("data.source.path=other.hdf5", (f"data.source={{{FILES}}}",), first_read),
+    "data.source.fields": Probe(
+        "data.source.fields={velocity: flow}",
+        (f"data.source={{{FILES}, fields: {{velocity: tensor}}}}",),
+        first_read,
+    ),
+    "data.source.time_stride": Probe(
+        "data.source.time_stride=2",
+        (f"data.source={{{FILES}, fields: {{velocity: flow}}}}",),
+        first_read,
+    ),
+    "data.source.space_stride": Probe(
+        "data.source.space_stride=2",
+        (
+            f"data.source={{{FILES}, fields: {{velocity: flow}}}}",
+            "model.physical.domain.x.resolution=4",
+            "trainer.synthetic.epochs=1",
+        ),
+        first_read,
     ),
     "data.num_simulations": Probe("data.num_simulations=3", look=generated),
     "data.trajectory_length": Probe("data.trajectory_length=7", look=generated),

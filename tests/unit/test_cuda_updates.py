@@ -16,7 +16,7 @@ import torch
 from hyco.interfaces import LossWeights
 from hyco.kernels import cuda_graph, cuda_updates
 from hyco.kernels.cuda_updates import add_gradients
-from hyco.phiml.trainers.synthetic import SyntheticTrainer
+from hyco.phiml.descent import TorchDescent
 from tests.cases import layout_with_static
 from tests.equivalence.test_layers import GRID, trainer, windows
 
@@ -76,7 +76,7 @@ def test_a_trainer_learns_the_same_by_recordings(observed: bool, monkeypatch: py
     batch = windows("phiml", layout, 3, observed=observed)
     weights = LossWeights(interaction=0.5)
     expected = [float(plain.update(batch, weights)) for _ in range(3)]
-    monkeypatch.setattr(SyntheticTrainer, "_is_recorded", lambda self, cells: calls.append(cells) or True)
+    monkeypatch.setattr(TorchDescent, "_is_recorded", lambda self, cells: calls.append(cells) or True)
     found = [float(recorded.update(batch, weights)) for _ in range(3)]
     assert found == expected
     assert calls == [5 * GRID.cells] * 3
@@ -87,9 +87,9 @@ def test_a_trainer_learns_the_same_by_recordings(observed: bool, monkeypatch: py
 def test_what_is_recorded(monkeypatch: pytest.MonkeyPatch) -> None:
     layout = layout_with_static(GRID.axes)
     small, large = cuda_updates.SMALL, cuda_updates.SMALL + 1
-    learner = trainer("phiml", layout)
+    learner = trainer("phiml", layout)._descent
     assert not learner._is_recorded(small)  # on a CPU
-    monkeypatch.setattr(learner, "_compute", type("Compute", (), {"device": "cuda"}))
+    monkeypatch.setattr(learner, "_on_cpu", False)
     assert learner._is_recorded(small)
     assert not learner._is_recorded(large)
     for attribute in ("amp", "recompute", "_normalises"):

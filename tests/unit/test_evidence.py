@@ -16,9 +16,16 @@ from hyco.testing.evidence import Finding, rows
 from hyco.testing.page import page
 
 
-def finding(name: str, error: float, *, allowed: float = 1e-13, precision: str = "float64") -> Finding:
+def finding(
+    name: str,
+    error: float,
+    *,
+    allowed: float = 1e-13,
+    precision: str = "float64",
+    backend: str = "torch",
+) -> Finding:
     difference = Difference("step", error, "batch=0, x=3", 2.0, 2.0 * allowed)
-    return Finding("heat", "step", precision, name, difference)
+    return Finding("heat", "step", precision, backend, name, difference)
 
 
 def record(*findings: Finding) -> dict[str, Any]:
@@ -33,7 +40,7 @@ def record(*findings: Finding) -> dict[str, Any]:
         "taken": "2026-01-02",
         "environment": {
             "python": "3.11.0",
-            "packages": dict.fromkeys(("torch", "phiflow", "phiml", "numpy", "scipy"), "1"),
+            "packages": dict.fromkeys(("torch", "jax", "phiflow", "phiml", "numpy", "scipy"), "1"),
         },
         "rows": [vars(row) for row in rows(findings)],
     }
@@ -56,10 +63,18 @@ def test_one_that_failed_is_worse_than_any_that_passed() -> None:
 
 def test_the_page_shows_every_row_and_which_device_is_missing() -> None:
     text = page({"cpu": record(finding("a", 4e-15), finding("b", 2e-7, allowed=1e-6, precision="float32"))})
-    assert "| heat | step | 2.0e-15 | 1e-13 | 1.0e-07 | 1e-06 | 2 |" in text
+    assert "| heat | step | 2.0e-15 |  | 1e-13 | 1.0e-07 |  | 1e-06 | 2 |" in text
     assert "**none outside the table**" in text
     assert "2 of 3 cells of the matrix, 4 of 5 mixtures" in text
     assert "## CUDA\n\nNot measured yet." in text
+
+
+def test_the_libraries_stand_side_by_side() -> None:
+    two = rows([finding("a", 4e-15), finding("b", 6e-15, backend="jax")])
+    assert [(r.backend, r.error) for r in two] == [("jax", 3e-15), ("torch", 2e-15)]
+    text = page({"cpu": record(finding("a", 4e-15), finding("b", 6e-15, backend="jax"))})
+    assert "| heat | step | 2.0e-15 | 3.0e-15 | 1e-13 |  |  |  | 2 |" in text
+    assert "largest difference in float64 with jax: 3.0e-15" in text
 
 
 def test_the_page_says_what_failed() -> None:
@@ -105,5 +120,6 @@ def test_evidence_is_gathered_from_cells_and_mixtures(monkeypatch: pytest.Monkey
     assert (found["cells"], found["mixtures"]) == (1, 2)
     assert progress[-1] == (2, 2)
     assert {r["subject"] for r in found["rows"]} == {"heat", "convnet", "mixtures of heat"}
+    assert {r["backend"] for r in found["rows"] if r["subject"] == "heat"} == {"torch", "jax"}
     assert all(row["failed"] == 0 and row["error"] < 1e-9 for row in found["rows"])
     assert max(row["compared"] for row in found["rows"]) == 2

@@ -17,6 +17,7 @@ from hyco.phiml.data_manager import DataManager
 from hyco.phiml.dataset import Dataset
 from hyco.problem.fields import FieldLayout, FieldSpec
 from hyco.problem.grid import Grid
+from hyco.problem.observations import Observations, Sensors
 from hyco.storage.caching import TrajectoryCache
 from hyco.storage.hdf5 import simulation_path, write_trajectory
 
@@ -63,8 +64,11 @@ def build(folder: Path, room: float, backend: str = "numpy") -> DataManager:
     )
 
 
-def dataset(manager: DataManager, simulations: range) -> Dataset:
-    return Dataset(manager, tuple(simulations), rollout_steps=STEPS)
+def dataset(manager: DataManager, simulations: range, noise: float = 0.0) -> Dataset:
+    sensors = Sensors(noise=noise)
+    seen = Observations(physical=sensors, synthetic=sensors)
+    made = Dataset(manager, tuple(simulations), rollout_steps=STEPS, observations=seen)
+    return made.seen_by("synthetic") if noise else made
 
 
 @pytest.fixture
@@ -140,11 +144,12 @@ def test_memory_does_not_grow_with_the_data(folder: Path) -> None:
 
 
 @backends
+@pytest.mark.parametrize("noise", [0.0, 0.1], ids=["clean", "noisy"])
 @pytest.mark.parametrize("room", [0.5, 1.5, 3.5, 7.5])
 def test_what_does_not_fit_is_read_about_once_a_pass(
-    folder: Path, reads: Counter[int], backend: str, room: float
+    folder: Path, reads: Counter[int], backend: str, room: float, noise: float
 ) -> None:
-    data = dataset(build(folder, room, backend), range(COUNT))
+    data = dataset(build(folder, room, backend), range(COUNT), noise)
     small = list(data.batches(1, rng=np.random.default_rng(2)))
     assert len(small) == COUNT * (FRAMES - STEPS + 1)
     assert sum(reads.values()) <= COUNT + 1
@@ -153,8 +158,14 @@ def test_what_does_not_fit_is_read_about_once_a_pass(
     assert sum(reads.values()) <= COUNT
 
 
-def test_the_next_group_is_read_while_this_one_is_used(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Once the last window of a trajectory was cut, the next trajectory is read without being asked for."""
+@pytest.mark.parametrize("noise", [0.0, 0.1], ids=["clean", "noisy"])
+def test_the_next_group_is_read_while_this_one_is_used(
+    folder: Path, noise: float, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Once the last window of a trajectory was cut, the next trajectory is read without being asked for.
+
+    With noise, as soon as the noise was added.
+    """
     began = {s: threading.Event() for s in range(4)}
     load = TrajectoryCache.load
 
@@ -163,11 +174,24 @@ def test_the_next_group_is_read_while_this_one_is_used(folder: Path, monkeypatch
         return load(cache, simulation)
 
     monkeypatch.setattr(TrajectoryCache, "load", noted)
-    batches = dataset(build(folder, 1.5), range(4)).batches(FRAMES - STEPS + 1)
+    size = FRAMES - STEPS + 1
+    batches = dataset(build(folder, 1.5), range(4), noise).batches(size // 2 if noise else size)
     next(batches)
     assert began[1].wait(10.0)
     assert not began[2].is_set()
     batches.close()  # type: ignore[attr-defined]
+
+
+def test_noise_is_the_same_whether_all_fits_or_is_read_ahead(folder: Path, reads: Counter[int]) -> None:
+    few, all_of_them = (dataset(build(folder, room), range(8), 0.1) for room in (2.5, 99))
+    for _ in range(2):
+        for seen, expected in zip(few.batches(3), all_of_them.batches(3), strict=True):
+            manager = few.manager
+            assert np.array_equal(memory(manager, seen.initial), memory(manager, expected.initial))
+            assert np.array_equal(memory(manager, seen.targets), memory(manager, expected.targets))
+    again = [reads[s] for s in range(8)]
+    assert max(again) <= 3  # once for the one that holds all, once a pass for the other
+    assert min(again) < 3  # whose last ones are still held as the second pass begins
 
 
 @pytest.mark.parametrize("end", ["dropped", "error", "exhausted"])

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import weakref
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from math import inf, nan
@@ -17,6 +18,7 @@ from hyco.errors import CheckpointError, ConfigError, RunError
 from hyco.interfaces import Batch, EarlyStopping, LossWeights, Optimizer, Record, Solve, TrainingState
 from hyco.learning.bases import basis_of
 from hyco.learning.fitting import FitLoop
+from hyco.learning.phases import Progress
 from hyco.learning.regularisers import squared_gradient, total_variation
 from hyco.learning.schedules import curriculum, learning_rate_schedule
 from hyco.learning.training import EpochLoop, mean_loss
@@ -789,6 +791,52 @@ class Well:
 def fit_loop(well: Well, bounds: tuple[float, float] = (0.0, 1.0), **options: Any) -> FitLoop:
     solve = Solve(abs_tol=1e-13, rel_tol=1e-16, max_iterations=60)
     return FitLoop(well, well, {"c": bounds}, solve=solve, batch_size=4, **options)
+
+
+class Alive(FakeDataset):
+    """Windows in batches of which it counts how many there are at a time."""
+
+    def get_batch(self, indices: Sequence[int]) -> Batch:
+        """A batch that is known to be alive."""
+        batch = super().get_batch(indices)
+        born.append(weakref.ref(batch))
+        most.append(sum(one() is not None for one in born))
+        return batch
+
+
+born: list[weakref.ref[Batch]] = []
+most: list[int] = []
+
+
+@pytest.mark.parametrize("streams", [True, False])
+def test_a_fit_of_windows_from_files_gets_them_anew_and_holds_none(streams: bool) -> None:
+    born.clear()
+    most.clear()
+    plain, well = Well(), Well()
+    data = Alive(Windows((20,), 3), streams=streams)
+    (expected,) = fit_loop(plain).fit(FakeDataset(Windows((20,), 3)), None, 1).records
+    (found,) = fit_loop(well).fit(data, data, 1).records
+    assert found["train_loss"] == expected["train_loss"]
+    assert found["evaluations"] == expected["evaluations"]
+    assert np.array_equal(well.c, plain.c)
+    assert max(most) <= 3 if streams else max(most) >= 5  # of five batches; validation holds none of its own
+
+
+@pytest.mark.parametrize("device", ["cpu", "cuda:0"])
+def test_losses_in_main_memory_are_taken_at_once(device: str) -> None:
+    """A tensor of a few bytes that outlives its batch makes the memory of a process grow with an epoch."""
+
+    class Native(float):
+        pass
+
+    loss, norm = Native(2.0), Native(3.0)
+    loss.device = norm.device = device  # type: ignore[attr-defined]
+    progress = Progress()
+    progress.add(loss, FakeDataset(Windows((5,), 2)).get_batch([0, 1]), norm)
+    taken = float if device == "cpu" else Native
+    assert [type(v) for v in (*progress._losses, *progress.norms)] == [taken, taken]
+    assert progress.losses() == [2.0]
+    assert progress.mean_norm() == 3.0
 
 
 def test_a_fit_minimises_the_mean_over_all_windows_at_once() -> None:

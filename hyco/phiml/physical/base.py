@@ -37,6 +37,7 @@ class GridModel(PhysicalModel):
         device, precision: see `hyco.phiml.device.Compute`.
         kernels: what steps are made by: `fused` kernels (`hyco.kernels`), `phiflow` with PhiML's operations,
             or `auto`: fused ones where there are any: on the CPU, and for some equations on CUDA.
+        backend: the library that PhiML computes with; fused kernels are for `torch`.
 
     Attributes: fused (whether steps are made by fused kernels).
 
@@ -59,13 +60,14 @@ class GridModel(PhysicalModel):
         device: str = "auto",
         precision: str = "float32",
         kernels: Literal["auto", "fused", "phiflow"] = "auto",
+        backend: Literal["torch", "jax"] = "torch",
     ) -> None:
         self.equation = EQUATIONS[self.name]
         self.grid = grid
         self.dt = dt
         self.substeps = substeps
         self.layout = self.equation.layout(grid, boundaries)
-        self.arrays = NativeArrays(self.layout, Compute(device, precision))
+        self.arrays = NativeArrays(self.layout, Compute(device, precision, backend))
         self.description = describe_equation(
             self.name, self.layout, grid, dt=dt, substeps=substeps, precision=precision
         )
@@ -83,9 +85,8 @@ class GridModel(PhysicalModel):
         """The steps by fused kernels, of a model that is `fused`."""
         from hyco.kernels.equations import PARTS
 
-        if self.name in PARTS:
-            return WholeSteps(self.name, self.grid, self.dt, self.substeps, self.arrays)
-        return StagedSteps(self.advance, self.arrays)
+        kind = WholeSteps if self.name in PARTS else StagedSteps
+        return kind(self.name, self.grid, self.dt, self.substeps, self.arrays)
 
     @property
     def parameters(self) -> Mapping[str, Tensor]:
@@ -152,10 +153,10 @@ class GridModel(PhysicalModel):
 
     def _runs_on_cuda(self) -> bool:
         """Whether there are kernels for whole steps on this CUDA device that do what they should."""
-        from hyco.kernels.equations import PARTS
+        from hyco.kernels.equations import ON_CUDA
 
         compute = self.arrays.compute
-        if self.name not in PARTS or compute.device == "cpu" or compute.backend != "torch":
+        if self.name not in ON_CUDA or compute.device == "cpu" or compute.backend != "torch":
             return False
         from hyco.kernels.cuda_check import verified
 

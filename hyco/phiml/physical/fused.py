@@ -8,12 +8,12 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from phiml.backend import choose_backend
 from phiml.math import Tensor
 
-from hyco.phiml.fusion import fused
 from hyco.phiml.losses import rollout_loss
 from hyco.phiml.tensors import NativeArrays
+from hyco.problem.divergence import divergence_modes, inverse_laplacian
+from hyco.problem.fields import FieldLayout
 from hyco.problem.grid import Grid
 
 Values = Mapping[str, NDArray[np.float64]]
@@ -112,26 +112,45 @@ class FusedSteps(ABC):
 
 
 class StagedSteps(FusedSteps):
-    """Of an equation of which single stages have kernels: those that `hyco.phiml.stencils` has in common.
+    """Of an equation whose steps are made stage by stage."""
 
-    Args:
-        advance: one step of named tensors.
-    """
-
-    def __init__(self, advance: Callable[..., Tensor], arrays: NativeArrays) -> None:
+    def __init__(self, equation: str, grid: Grid, dt: float, substeps: int, arrays: NativeArrays) -> None:
         super().__init__(arrays)
-        self.advance = advance
+        self.kernel = STAGES[equation](grid, dt, substeps, self.layout)
 
     def _frames(self, state: Tensor, steps: int, parameters: Mapping[str, Tensor]) -> Any:
         """The native trajectory (batch, field, time, *space)."""
-        frames = [self._native(state, self.state_dims)]
-        current = self._wrap(frames[0], self.state_dims)
-        placed = {name: self.arrays.place(value) for name, value in parameters.items()}
-        with self.arrays.compute.scope(), fused():
-            for _ in range(steps):
-                current = self.advance(current, placed)
-                frames.append(self._native(current, self.state_dims))
-            return choose_backend(*frames).stack(frames, 2)
+        from hyco.kernels.autograd import staged_rollout
+
+        given = {name: self._parameter(parameters[name]) for name in self.kernel.parameters}
+        return staged_rollout(self.kernel, self._native(state, self.state_dims), steps, given)
+
+
+def _gray_scott(grid: Grid, dt: float, substeps: int, layout: FieldLayout) -> Any:
+    from hyco.kernels.reactions import GrayScott
+
+    boundaries = layout.field("u").boundary, layout.field("v").boundary
+    return GrayScott(grid.resolution, grid.spacing, dt, substeps=substeps, boundaries=boundaries)
+
+
+def _navier_stokes(grid: Grid, dt: float, substeps: int, layout: FieldLayout) -> Any:
+    from hyco.kernels.flows import NavierStokes
+
+    walls = layout.field("velocity").boundary
+    axes = zip(grid.resolution, grid.spacing, strict=True)
+    return NavierStokes(
+        grid.resolution,
+        grid.spacing,
+        dt,
+        substeps=substeps,
+        walls=walls,
+        outside=layout.field("density").boundary,
+        modes=[divergence_modes(cells, width, walls).pressure for cells, width in axes],
+        inverse=inverse_laplacian(grid, walls),
+    )
+
+
+STAGES: Mapping[str, Callable[..., Any]] = {"gray_scott": _gray_scott, "navier_stokes": _navier_stokes}
 
 
 class WholeSteps(FusedSteps):

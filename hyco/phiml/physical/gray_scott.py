@@ -8,7 +8,6 @@ from phiml import math
 from phiml.math import Tensor, channel
 
 from hyco.migration.registry import register
-from hyco.phiml.fusion import is_fused, named, native, parameter
 from hyco.phiml.physical.base import GridModel
 from hyco.phiml.stencils import diffuse
 
@@ -33,21 +32,11 @@ class GrayScott(GridModel):
         u = self._diffuse(state, parameters, "u", "Du")
         v = self._diffuse(state, parameters, "v", "Dv")
         feed, kill = parameters["feed"], parameters["kill"]
-        if is_fused(u, v, axes=self.grid.axes):
-            return self._react(math.stack({"u": u, "v": v}, channel("field")), feed, kill)
         for _ in range(self.substeps):
             reaction = u * v * v
             change = feed * (1.0 - u) - reaction, reaction - (feed + kill) * v
             u, v = (q + self.dt / self.substeps * c for q, c in zip((u, v), change, strict=True))
         return math.stack({"u": u, "v": v}, channel("field"))
-
-    def _react(self, state: Tensor, feed: Tensor, kill: Tensor) -> Tensor:
-        """The same reaction by a fused kernel."""
-        from hyco.kernels.operators import gray_scott
-
-        axes = self.grid.axes
-        rates = parameter(feed, axes), parameter(kill, axes)
-        return named(gray_scott(native(state, axes), *rates, self.dt, substeps=self.substeps), state, axes)
 
     def _diffuse(
         self, state: Tensor, parameters: Mapping[str, Tensor], name: str, coefficient: str

@@ -3,13 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from functools import cached_property
 
 from phiml import math
 from phiml.math import Tensor, channel
 
 from hyco.migration.registry import register
-from hyco.phiml.device import Compiled
 from hyco.phiml.physical.base import GridModel
 from hyco.phiml.stencils import advect, gradient
 
@@ -31,14 +29,6 @@ class InviscidBurgers(GridModel):
     def advance(self, state: Tensor, parameters: Mapping[str, Tensor]) -> Tensor:
         boundary = self.layout.field("velocity").boundary
         carried = advect(state, state, self.dt, self.grid, boundary)
-        return self._compiled_push(carried, parameters["potential"])
-
-    @cached_property
-    def _compiled_push(self) -> Compiled:
-        return Compiled(self._push, self.arrays.compute)
-
-    def _push(self, carried: Tensor, potential: Tensor) -> Tensor:
-        """What the force makes of the velocity."""
-        slopes = gradient(potential, self.grid, self.layout.field("velocity").boundary)
+        slopes = gradient(parameters["potential"], self.grid, boundary)
         force = {f"velocity_{axis}": -slope for axis, slope in slopes.items()}
         return carried + self.dt * math.stack(force, channel("field"))

@@ -3,13 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from functools import cached_property
 
 from phiml import math
 from phiml.math import Tensor, channel
 
 from hyco.migration.registry import register
-from hyco.phiml.device import Compiled
 from hyco.phiml.physical.base import GridModel
 from hyco.phiml.projection import balanced, make_incompressible
 from hyco.phiml.stencils import advect, diffuse
@@ -44,18 +42,8 @@ class NavierStokes(GridModel):
         carried = advect(velocity, velocity, self.dt, self.grid, walls)
         nu = parameters["viscosity"]
         diffused = diffuse(carried, nu, self.dt, self.grid, walls, substeps=self.substeps)
-        return self._compiled_drive(diffused, smoke, parameters["buoyancy_coeff"])
-
-    @cached_property
-    def _compiled_drive(self) -> Compiled:
-        return Compiled(self._drive, self.arrays.compute)
-
-    def _drive(self, velocity: Tensor, smoke: Tensor, buoyancy: Tensor) -> Tensor:
-        """The state when smoke has lifted the velocity, and pressure has made it free of divergence."""
-        *components, smoke_name = self.layout.components
-        walls = self.layout.field("velocity").boundary
-        across, along = velocity.field
-        lift = balanced(buoyancy * smoke.field[smoke_name], self.grid, walls)
+        across, along = diffused.field
+        lift = balanced(parameters["buoyancy_coeff"] * smoke.field[smoke_name], self.grid, walls)
         driven = dict(zip(components, (across, along + self.dt * lift), strict=True))
         incompressible = make_incompressible(math.stack(driven, channel("field")), self.grid, walls)
         return math.concat([incompressible, smoke], "field")

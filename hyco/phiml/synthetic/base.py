@@ -12,19 +12,19 @@ from numpy.typing import NDArray
 from phiml.backend import choose_backend
 from phiml.math import Tensor
 
+from hyco.errors import ConfigError
 from hyco.interfaces import SyntheticModel
 from hyco.learning.amp import lowered, network_precision
 from hyco.learning.checkpoints import check_entries
 from hyco.learning.descriptions import check_surrogate, completed, describe_surrogate
 from hyco.learning.recomputation import recomputes
 from hyco.phiml.checkpoints import SUFFIX, read_checkpoint, write_checkpoint
-from hyco.phiml.device import Compute, frozen
+from hyco.phiml.device import Compute, frozen, missing_package
+from hyco.phiml.networks import Backend, Native, TorchNetwork
 from hyco.phiml.tensors import NativeArrays
 from hyco.problem.fields import FieldLayout
 from hyco.problem.grid import Grid
 from hyco.problem.sampling import initial_weights, stream
-
-LOWERED = {"bf16": "bfloat16", "fp16": "float16"}
 
 
 class NetworkModel(SyntheticModel):
@@ -40,6 +40,7 @@ class NetworkModel(SyntheticModel):
         residual, inputs: as above.
         seed: of the initial weights, drawn in numpy and so equal in both modes.
         device, precision: see `hyco.phiml.device.Compute`.
+        backend: the library that PhiML computes with.
     """
 
     mode = "phiml"
@@ -57,11 +58,12 @@ class NetworkModel(SyntheticModel):
         seed: int = 0,
         device: str = "auto",
         precision: str = "float32",
+        backend: Backend = "torch",
     ) -> None:
         self.layout = layout
         self.grid = grid
         self.residual = residual
-        self.arrays = NativeArrays(layout, Compute(device, precision))
+        self.arrays = NativeArrays(layout, Compute(device, precision, backend))
         self.description = describe_surrogate(
             self.name,
             layout,
@@ -73,13 +75,10 @@ class NetworkModel(SyntheticModel):
         )
         self._inputs = layout.indices(layout.components if inputs == "all" else layout.dynamic)
         self._dynamic = layout.indices(layout.dynamic)
-        from hyco.kernels.layers import wrapping
-
-        with self.arrays.compute.scope():
-            network = self.build(len(self._inputs), len(self._dynamic), grid, **architecture)
-        self.network = wrapping(network.double() if precision == "float64" else network.float())
-        shapes = {name: tuple(p.shape) for name, p in self.network.named_parameters()}
-        self.assign({**self.weights(), **initial_weights(shapes, stream(seed, "weights"))})
+        sizes = len(self._inputs), len(self._dynamic), grid
+        self._native = self._built(*sizes, **architecture)
+        self.network = self._native.network
+        self.assign({**self.weights(), **initial_weights(self._native.shapes(), stream(seed, "weights"))})
         self.training(False)
 
     @staticmethod
@@ -104,36 +103,43 @@ class NetworkModel(SyntheticModel):
 
     def _next(self, state: Any) -> Any:
         """The state after one step, both native, (batch, field, *space)."""
-        predicted = self._called(_components(state, self._inputs))
+        predicted = self._native(_components(state, self._inputs), network_precision())
         if self.residual:
             predicted = _components(state, self._dynamic) + predicted
         if not self.layout.static:
             return predicted
-        parts = list(state.split(1, 1))
-        for component, part in zip(self._dynamic, predicted.split(1, 1), strict=True):
-            parts[component] = part
+        parts = [state[:, i : i + 1] for i in range(state.shape[1])]
+        for i, component in enumerate(self._dynamic):
+            parts[component] = predicted[:, i : i + 1]
         return choose_backend(state).concat(parts, 1)
 
     def _again(self, state: Any) -> Any:
         """The same, whose gradients compute it a second time, in the precisions in force now."""
-        from hyco.kernels.layers import again
-
         amp = network_precision()
 
         def step(state: Any) -> Any:
             with self.arrays.compute.scope(), lowered(amp):
                 return self._next(state)
 
-        return again(step, state)
+        return self._native.again(step, state)
 
-    def _called(self, seen: Any) -> Any:
-        """The network's output in the precision of its input, computed in the precision that is in force."""
-        amp = network_precision()
-        if amp is None:
-            return self.network(seen)
-        native = self.arrays.compute.library.nn_library().torch
-        with native.autocast(seen.device.type, getattr(native, LOWERED[amp])):
-            return self.network(seen).to(seen.dtype)
+    def _built(self, *sizes: Any, **architecture: Any) -> Native:
+        """The network in the library that computes."""
+        compute = self.arrays.compute
+        with compute.scope():
+            if compute.backend == "torch":
+                return TorchNetwork(self.build(*sizes, **architecture), compute)
+            try:
+                from hyco.jax.architectures import ARCHITECTURES
+                from hyco.jax.network import Network
+            except ModuleNotFoundError as error:
+                raise ConfigError(missing_package(compute.backend, error.name)) from None
+            if self.name not in ARCHITECTURES:
+                raise ConfigError(
+                    f"model.synthetic.name: {self.name} is not there in JAX, only "
+                    f"{', '.join(sorted(ARCHITECTURES))}. Use one of them, or trainer.backend=torch."
+                )
+            return Network(ARCHITECTURES[self.name](*sizes, **architecture), compute.precision)
 
     def predict(self, initial: NDArray[Any], steps: int) -> NDArray[Any]:
         self.training(False)
@@ -144,12 +150,11 @@ class NetworkModel(SyntheticModel):
         self.network.train(on)
 
     def weights(self) -> dict[str, NDArray[Any]]:
-        return {name: t.detach().cpu().numpy().copy() for name, t in self.network.state_dict().items()}
+        return self._native.weights()
 
     def assign(self, weights: Mapping[str, NDArray[Any]]) -> None:
         check_entries(f"weights of a {self.name}", self.weights(), weights)
-        state = self.network.state_dict()
-        self.network.load_state_dict({n: t.new_tensor(np.array(weights[n])) for n, t in state.items()})
+        self._native.assign(weights)
 
     def save(self, path: Path) -> None:
         write_checkpoint(path, f"{self.name} network", self.weights(), {"model": self.description})
@@ -165,5 +170,5 @@ def _components(state: Any, indices: Sequence[int]) -> Any:
     """Some components of a native state, without a copy where they are neighbours."""
     first, last = indices[0], indices[-1] + 1
     if tuple(indices) != tuple(range(first, last)):
-        return state[:, list(indices)]
+        return state[:, np.array(indices)]
     return state if last - first == state.shape[1] else state[:, first:last]
