@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import gc
 import importlib
+import importlib.util
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
@@ -42,6 +43,7 @@ if TYPE_CHECKING:
     from hyco.storage.sources import Source
 
 C = TypeVar("C")
+NEEDED = {"torch": ("torch",), "jax": ("jax", "equinox", "optax")}  # packages of what phiml computes with
 
 
 def ignore(*_: Any) -> None:
@@ -59,26 +61,42 @@ class Choice:
 
 
 def check_backend(config: Config) -> None:
-    """Raise ConfigError where the modes in force leave JAX nothing to do, or no gradients to learn from.
+    """Raise ConfigError where phiml mode cannot compute with the library that `trainer.backend` names.
 
     A trainer differentiates what its model computes, which PyTorch can only do in PyTorch, and JAX in JAX.
     """
-    if config.trainer.backend != "jax":
-        return
+    backend = config.trainer.backend
     modes = {choice.component: choice.mode for choice in choices(config)}
-    for model in ("physical_model", "synthetic_model"):
-        trainer = model.replace("model", "trainer")
-        if trainer in modes and modes[trainer] != modes[model]:
+    computing = {modes[c] for c in modes if c.endswith(("model", "trainer"))}
+    if backend == "jax":
+        for model in ("physical_model", "synthetic_model"):
+            trainer = model.replace("model", "trainer")
+            if trainer in modes and modes[trainer] != modes[model]:
+                raise ConfigError(
+                    f"trainer.backend: jax is for phiml mode, but the {model} is {modes[model]} and the "
+                    f"{trainer} is {modes[trainer]}, and gradients cannot cross from one library to the "
+                    "other. Give both the same mode (migration.components), or set trainer.backend to torch."
+                )
+        if "phiml" not in computing:
             raise ConfigError(
-                f"trainer.backend: jax is for phiml mode, but the {model} is {modes[model]} and the "
-                f"{trainer} is {modes[trainer]}, and gradients cannot cross from one library to the other. "
-                "Give both the same mode (migration.components), or set trainer.backend to torch."
+                "trainer.backend: jax is for phiml mode, but all models and trainers are legacy, which is "
+                "PyTorch. Set migration.mode to phiml, or trainer.backend to torch."
             )
-    if "phiml" not in [modes[c] for c in modes if c.endswith(("model", "trainer"))]:
+    missing = next((package for package in NEEDED[backend] if not _is_installed(package)), None)
+    if "phiml" in computing and missing:
+        install, other = ("'hyco[jax]'", "torch") if backend == "jax" else ("torch", "jax")
         raise ConfigError(
-            "trainer.backend: jax is for phiml mode, but all models and trainers are legacy, which is "
-            "PyTorch. Set migration.mode to phiml, or trainer.backend to torch."
+            f"trainer.backend: {backend} needs the package {missing!r}, which is not installed. "
+            f"Install it with `pip install {install}`, or set trainer.backend to {other}."
         )
+
+
+def _is_installed(package: str) -> bool:
+    """Whether a package could be imported, without doing so."""
+    try:
+        return importlib.util.find_spec(package) is not None
+    except ModuleNotFoundError:
+        return False
 
 
 @contextmanager

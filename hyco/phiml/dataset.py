@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import closing
 from dataclasses import replace
 from functools import lru_cache, partial
-from itertools import chain, pairwise, tee
+from itertools import chain, pairwise, takewhile, tee
 from typing import Any, Literal, cast
 
 import numpy as np
@@ -164,16 +164,24 @@ class Dataset(interfaces.Dataset):
         real = len(self.simulations)
         seen = [dict.fromkeys(self._windows.positions(indices)[0].tolist()) for indices in batches]
         needed = [[self.simulations[t] for t in trajectories if t < real] for trajectories in seen]
-        if self._sensors.noise:  # clean ones are needed once, and not where the noisy one is held
-            known = {s for s in self.simulations if (s, self._sensors) in self._noisy}
-            first = {s: number for number, some in reversed(list(enumerate(needed))) for s in some}
-            needed = [[s for s in some if first[s] == n and s not in known] for n, some in enumerate(needed)]
+        if self._sensors.noise:
+            needed = self._before_noise(needed)
         last = {simulation: number for number, some in enumerate(needed) for simulation in some}
         with manager.reading_ahead(list(chain.from_iterable(needed))) as reader:
             for number, indices in enumerate(batches):
                 batch = self.get_batch(indices)
                 reader.finish(s for s in needed[number] if last[s] == number)
                 yield batch
+
+    def _before_noise(self, needed: Sequence[Sequence[int]]) -> list[list[int]]:
+        """Which clean trajectories every batch needs: each once, when its noisy one is made.
+
+        Noisy ones that are held count until the first that is not, since that one may replace any of them.
+        """
+        first = {s: number for number, some in reversed(list(enumerate(needed))) for s in some}
+        order = dict.fromkeys(chain.from_iterable(needed))
+        held = set(takewhile(lambda s: (s, self._sensors) in self._noisy, order))
+        return [[s for s in some if first[s] == n and s not in held] for n, some in enumerate(needed)]
 
     def _block_numbers(self, trajectories: NDArray[np.int64]) -> NDArray[np.int64]:
         """The first trajectory of the block that has each of these: all real ones, or one; all generated."""

@@ -29,7 +29,7 @@ class Compute:
     """A device (`auto`, `cpu`, `cuda`, `cuda:N`) and a precision (`float32`, `float64`).
 
     `backend` is the library that PhiML computes with, `torch` or `jax`; `numpy` is for data that is held, not
-    computed with.  Raises ConfigError when the device or the library is not there.
+    computed with.  Raises ConfigError when the device is not there.
     """
 
     device: str = "auto"
@@ -106,21 +106,7 @@ class Compute:
 
 
 # PhiML looks both up among all that it knows each time, which a small step would notice
-@functools.cache
-def _library(backend: str) -> Backend:
-    try:
-        return get_backend(backend)
-    except ModuleNotFoundError as error:
-        raise ConfigError(missing_package(backend, error.name)) from None
-
-
-def missing_package(backend: str, package: str | None) -> str:
-    """What to do when a package is missing that a backend needs."""
-    install, other = {"jax": ("'hyco[jax]'", "torch"), "torch": ("torch", "jax")}[backend]
-    return (
-        f"trainer.backend: {backend} needs the package {package!r}, which is not installed. "
-        f"Install it with `pip install {install}`, or set trainer.backend to {other}."
-    )
+_library = functools.cache(get_backend)
 
 
 @functools.cache

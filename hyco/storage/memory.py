@@ -160,8 +160,11 @@ class ReadAhead(Generic[K, T]):
         return self._read(key)
 
     def finish(self, keys: Iterable[K]) -> None:
-        """These were asked for for the last time, and make room for the next."""
-        self._used.extend(keys)
+        """These were asked for for the last time, if at all, and make room for the next."""
+        for key in keys:
+            if key in self._ahead:
+                self._forget(key)
+            self._used.append(key)
         self._go_on()
 
     def _forget(self, key: K) -> Future[T]:

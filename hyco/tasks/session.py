@@ -11,7 +11,7 @@ from typing import Any
 
 from hyco.config import Config, load_config
 from hyco.errors import ConfigError, InputError, Interrupted, Stopped
-from hyco.migration.factory import choices, mode_from
+from hyco.migration.factory import check_backend, choices, mode_from
 from hyco.storage.run_directory import RunDirectory
 from hyco.storage.sources import open_source
 from hyco.tasks.evaluation import evaluate_models
@@ -119,6 +119,7 @@ def _run(
         )
     _check_source(config)
     with _session(config, origin, directory):
+        check_backend(config)
         resumption = find_resumption(config, directory, force=force) if goes_on else None
         _begin(config, directory, chosen, shown)
         renewed = [task for task in chosen if not (goes_on and task == "train")]
@@ -184,7 +185,8 @@ def _begin(config: Config, directory: RunDirectory, tasks: Sequence[str], progre
         cells = row.component, row.implementation, row.mode, row.chosen_by
         log.info("%-18s %-10s %-7s %s", *cells, extra=FILE_ONLY)
     progress.begin(rows)
-    facts = {"tasks": list(tasks), "device": config.trainer.device, "modes": [vars(r) for r in rows]}
+    facts: dict[str, Any] = {"tasks": list(tasks), "modes": [vars(r) for r in rows]}
+    facts |= {key: getattr(config.trainer, key) for key in ("device", "backend")}
     directory.begin(config.to_yaml(), facts)
 
 

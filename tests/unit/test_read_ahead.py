@@ -106,6 +106,16 @@ def test_what_was_used_last_makes_room_only_when_it_is_needed() -> None:
     assert all(key in memory for key in (0, 1, 2))
 
 
+def test_what_was_read_but_not_asked_for_makes_room() -> None:
+    memory: TrajectoryMemory[object] = TrajectoryMemory(1)
+    with ReadAhead(memory, "ab", str.upper, lambda key: 1) as reader:
+        assert "a" in reader._ahead
+        reader.finish("a")
+        assert list(reader._ahead) == ["b"]
+        assert reader.take("b") == "B"
+    assert memory._reserved == 0
+
+
 def test_an_error_is_raised_where_the_item_is_asked_for() -> None:
     memory, reader = TrajectoryMemory[int](9 * NBYTES), Reader()
     with ahead(memory, [12, 13, 14], reader) as coming:

@@ -19,7 +19,7 @@ from hyco.learning.checkpoints import check_entries
 from hyco.learning.descriptions import check_surrogate, completed, describe_surrogate
 from hyco.learning.recomputation import recomputes
 from hyco.phiml.checkpoints import SUFFIX, read_checkpoint, write_checkpoint
-from hyco.phiml.device import Compute, frozen, missing_package
+from hyco.phiml.device import Compute, frozen
 from hyco.phiml.networks import Backend, Native, TorchNetwork
 from hyco.phiml.tensors import NativeArrays
 from hyco.problem.fields import FieldLayout
@@ -129,11 +129,9 @@ class NetworkModel(SyntheticModel):
         with compute.scope():
             if compute.backend == "torch":
                 return TorchNetwork(self.build(*sizes, **architecture), compute)
-            try:
-                from hyco.jax.architectures import ARCHITECTURES
-                from hyco.jax.network import Network
-            except ModuleNotFoundError as error:
-                raise ConfigError(missing_package(compute.backend, error.name)) from None
+            from hyco.jax.architectures import ARCHITECTURES
+            from hyco.jax.network import Network
+
             if self.name not in ARCHITECTURES:
                 raise ConfigError(
                     f"model.synthetic.name: {self.name} is not there in JAX, only "
