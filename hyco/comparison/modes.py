@@ -15,6 +15,7 @@ from hyco.comparison.run_outputs import RunOutputs
 from hyco.comparison.runs import Curves, compare_outputs, curves
 from hyco.config import Config
 from hyco.errors import RunError
+from hyco.migration.factory import computes
 from hyco.storage.run_directory import environment
 from hyco.tasks.progress import Progress, Silent
 
@@ -96,9 +97,12 @@ def _trainings(
 
 def _as(config: Config, mixture: Mixture, folder: Path) -> Config:
     """The experiment as a run of one mixture, with results of its own."""
+    with mixture.in_force():
+        backend = config.trainer.backend if computes(config, "phiml") else "torch"
     return changed(
         config,
         {
+            "trainer.backend": backend,
             "general.output_dir": str(folder),
             "general.checkpoint_dir": None,
             "migration": {**mixture.migration(), "shadow": {"enabled": False}},

@@ -147,8 +147,9 @@ class HybridTraining(Section):
 class Trainer(Section):
     """What all trainings share, and one block for each kind.
 
-    `backend`: the library that phiml mode computes with, `torch` or `jax`.  `kernels`: how phiml mode makes the steps of the equation: by `fused` kernels, by operations of `phiflow`,
-    or (auto) by fused ones where there are any, for whole steps or for stages of them; in JAX there are none.
+    `backend`: the library that phiml mode computes with, `torch` or `jax`.  `kernels`: how it makes the steps
+    of the equation in PyTorch: by `fused` kernels, by operations of `phiflow`, or (auto) by fused ones where
+    there are any, for whole steps or for stages of them.
     """
 
     device: Annotated[str, AfterValidator(_device)] = "auto"

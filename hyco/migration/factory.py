@@ -61,34 +61,46 @@ class Choice:
 
 
 def check_backend(config: Config) -> None:
-    """Raise ConfigError where phiml mode cannot compute with the library that `trainer.backend` names.
-
-    A trainer differentiates what its model computes, which PyTorch can only do in PyTorch, and JAX in JAX.
-    """
+    """Raise ConfigError where the modes in force leave the library of `trainer.backend` no way to compute."""
     backend = config.trainer.backend
     modes = {choice.component: choice.mode for choice in choices(config)}
-    computing = {modes[c] for c in modes if c.endswith(("model", "trainer"))}
-    if backend == "jax":
-        for model in ("physical_model", "synthetic_model"):
-            trainer = model.replace("model", "trainer")
-            if trainer in modes and modes[trainer] != modes[model]:
-                raise ConfigError(
-                    f"trainer.backend: jax is for phiml mode, but the {model} is {modes[model]} and the "
-                    f"{trainer} is {modes[trainer]}, and gradients cannot cross from one library to the "
-                    "other. Give both the same mode (migration.components), or set trainer.backend to torch."
-                )
-        if "phiml" not in computing:
+    for model in ("physical_model", "synthetic_model"):
+        trainer = model.replace("model", "trainer")
+        if trainer in modes:
+            _check_gradients(backend, model, modes[model], modes[trainer])
+    if not computes(config, "phiml"):
+        if backend == "jax":
             raise ConfigError(
                 "trainer.backend: jax is for phiml mode, but all models and trainers are legacy, which is "
                 "PyTorch. Set migration.mode to phiml, or trainer.backend to torch."
             )
+        return
     missing = next((package for package in NEEDED[backend] if not _is_installed(package)), None)
-    if "phiml" in computing and missing:
+    if missing:
         install, other = ("'hyco[jax]'", "torch") if backend == "jax" else ("torch", "jax")
         raise ConfigError(
             f"trainer.backend: {backend} needs the package {missing!r}, which is not installed. "
             f"Install it with `pip install {install}`, or set trainer.backend to {other}."
         )
+
+
+def _check_gradients(backend: str, model: str, of_model: str, of_trainer: str) -> None:
+    """Raise ConfigError where a trainer would differentiate what another library computes.
+
+    PyTorch can only differentiate what it computed itself, and so can JAX.
+    """
+    if backend == "jax" and of_model != of_trainer:
+        raise ConfigError(
+            f"trainer.backend: jax is for phiml mode, but the {model} is {of_model} and the "
+            f"{model.replace('model', 'trainer')} is {of_trainer}, and gradients cannot cross from one "
+            "library to the other. Give both the same mode (migration.components), or set trainer.backend "
+            "to torch."
+        )
+
+
+def computes(config: Config, side: Side) -> bool:
+    """Whether a model or a trainer is of a side, in the modes in force."""
+    return any(c.mode == side and c.component.endswith(("model", "trainer")) for c in choices(config))
 
 
 def _is_installed(package: str) -> bool:
@@ -158,9 +170,6 @@ class Factory:
     pulse: Callable[[], None] = ignore
     shadow: Shadow | None = None
     _arrays: dict[Side, Arrays] = field(default_factory=dict)
-
-    def __post_init__(self) -> None:
-        check_backend(self.config)
 
     def data_manager(self) -> DataManager:
         """Trajectories on disk."""
@@ -235,6 +244,7 @@ class Factory:
         """The surrogate's trainer."""
         config, settings = self.config, self.config.trainer.synthetic
         cls = resolve(Component.SYNTHETIC_TRAINER)
+        _check_gradients(config.trainer.backend, "synthetic_model", model.mode, cls.mode)
         hybrid = config.trainer.hybrid
         rounds = hybrid.warmup + hybrid.cycles if config.general.mode == "hybrid" else 1
         stopping = settings.early_stopping
@@ -261,6 +271,7 @@ class Factory:
         """The physical model's trainer."""
         config, settings = self.config, self.config.trainer.physical
         cls = resolve(Component.PHYSICAL_TRAINER)
+        _check_gradients(config.trainer.backend, "physical_model", model.mode, cls.mode)
         solve = settings.solve
         trainer: PhysicalTrainer = cls(
             self.adapt(model, cls.mode),

@@ -20,7 +20,8 @@ from hyco.storage.atomic import remove_leftovers, write_json, write_text
 from hyco.storage.generations import Generations
 from hyco.storage.locking import locked
 
-PACKAGES = ("hyco", "numpy", "scipy", "torch", "jax", "equinox", "optax", "phiflow", "phiml", "h5py", "numexpr", "matplotlib")
+FRAMEWORKS = ("torch", "jax", "equinox", "optax", "phiflow", "phiml")
+PACKAGES = ("hyco", "numpy", "scipy", *FRAMEWORKS, "h5py", "numexpr", "matplotlib")
 Record = dict[str, Any]
 
 

@@ -26,6 +26,8 @@ HARMLESS = (
     "data.source.path",  # what is in the files is checked apart
     "cache.",
     "trainer.device",
+    "trainer.backend",
+    "trainer.kernels",
     "checkpoint.",
     "tracking.",
     "evaluation.",

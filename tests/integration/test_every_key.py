@@ -276,6 +276,13 @@ def stepped(config: Config) -> list[int]:
     return [model.compiled_step.traces]
 
 
+def computed_by(config: Config) -> list[str]:
+    """What computes a step of the equation."""
+    with mode_from(config):
+        model = Factory(config).physical_model()
+    return [model.arrays.compute.library.name]
+
+
 def network_calls(config: Config) -> int:
     """How often the network computes in one update."""
     write_data(config)
@@ -518,6 +525,7 @@ PROBES: dict[str, Probe] = {
     "observations.synthetic": Probe("observations.synthetic={noise: {level: 0.1}}", SHORT),
     "trainer.device": Probe("trainer.device=cuda:99", ("trainer.device=cpu",), what_came),
     "trainer.precision": Probe("trainer.precision=float32", look=learned),
+    "trainer.backend": Probe("trainer.backend=jax", ("migration.mode=phiml",), computed_by),
     "trainer.kernels": Probe("trainer.kernels=phiflow", ("migration.mode=phiml",), stepped),
     "trainer.batch_size": Probe("trainer.batch_size=2", SHORT),
     "trainer.rollout_steps": Probe("trainer.rollout_steps=2", SHORT),

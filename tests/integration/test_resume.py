@@ -34,6 +34,7 @@ MIXTURE = "{dataset: phiml, synthetic_model: phiml, physical_trainer: phiml}"
 MODES = {
     "legacy": ["migration.mode=legacy"],
     "phiml": ["migration.mode=phiml"],
+    "jax": ["migration.mode=phiml", "trainer.backend=jax"],
     "mixture": ["migration.mode=hybrid", f"migration.components={MIXTURE}"],
 }
 DEMANDING = [
