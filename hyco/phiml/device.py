@@ -118,8 +118,18 @@ def _native_device(backend: str, device: str) -> ComputeDevice:
 
 
 def is_tracing() -> bool:
-    """Whether a `Compiled` function is being traced right now."""
+    """Whether a function is being traced right now: tensors have no values yet."""
     return _tracing.get()
+
+
+@contextmanager
+def tracing() -> Iterator[None]:
+    """Inside, a function is being traced."""
+    token = _tracing.set(True)
+    try:
+        yield
+    finally:
+        _tracing.reset(token)
 
 
 @contextmanager
@@ -188,11 +198,8 @@ class Compiled:
 
         @functools.wraps(function)
         def traced(*args: Any, **kwargs: Any) -> Any:
-            token = _tracing.set(True)
-            try:
+            with tracing():
                 return function(*args, **kwargs)
-            finally:
-                _tracing.reset(token)
 
         target = math.gradient(traced, gradient_of, get_output=True) if gradient_of else traced
         self._target = target

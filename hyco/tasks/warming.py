@@ -9,7 +9,7 @@ from tempfile import TemporaryDirectory
 from hyco.errors import Interrupted
 from hyco.tasks.session import run
 
-EXPERIMENTS = ("burgers", "heat", "advection")
+EXPERIMENTS = ("burgers", "heat", "advection", "inviscid_burgers", "gray_scott", "navier_stokes")
 PRECISIONS = ("float32", "float64")
 SMALL = (
     "migration.mode=phiml",

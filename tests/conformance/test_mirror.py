@@ -36,7 +36,7 @@ ONLY_THERE = {
     "legacy.checkpoints": {"read_tensors"},
     "legacy.data_manager": {"TorchFormat"},
     "phiml.data_manager": {"HDF5Format"},
-    "phiml.device": {"Compiled", "forget_compiled", "frozen"},
+    "phiml.device": {"Compiled", "forget_compiled", "frozen", "tracing"},
     "phiml.physical_model": {"kernels", "backend"},  # plain PyTorch has none to choose from
     "phiml.synthetic_model": {"backend"},
     "phiml.tensors.NativeArrays": {"wrap", "native", "stack", "held"},

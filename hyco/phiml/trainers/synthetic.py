@@ -29,7 +29,7 @@ from hyco.learning.weighting import entry_weights
 from hyco.migration.registry import register
 from hyco.phiml.checkpoints import SUFFIX, read_checkpoint, write_checkpoint
 from hyco.phiml.descent import Descent, TorchDescent
-from hyco.phiml.device import frozen
+from hyco.phiml.device import frozen, tracing
 from hyco.phiml.losses import rollout_loss
 from hyco.phiml.tensors import NativeArrays
 
@@ -203,7 +203,7 @@ class SyntheticTrainer(interfaces.SyntheticTrainer):
                 return TorchDescent(model.network, self._loss, model.grid, compute, **how)
             from hyco.jax.descent import JaxDescent
 
-            return JaxDescent(model.network, self._loss, **how)
+            return JaxDescent(model.network, tracing()(self._loss), **how)
 
     def _natives(self, batch: Batch, weights: LossWeights | None = None) -> list[Any]:
         """Initial states and targets; and weights of the entries, where the plain mean is something else."""
