@@ -206,11 +206,11 @@ def unet(
     outputs: int,
     grid: Grid,
     *,
-    levels: int = 3,
-    filters: int | Sequence[int] = 16,
-    batch_norm: bool = False,
-    activation: str = "relu",
-    periodic: bool = True,
+    levels: int,
+    filters: int | Sequence[int],
+    batch_norm: bool,
+    activation: str,
+    periodic: bool,
 ) -> UNetwork:
     """The U-Net; raises ConfigError for an indivisible grid.  Source: Ronneberger, Fischer, Brox (2015)."""
     widths, rank = unet_filters(grid, levels, filters), grid.rank
@@ -230,11 +230,11 @@ def resnet(
     outputs: int,
     grid: Grid,
     *,
-    layers: int = 3,
-    filters: int | Sequence[int] = 16,
-    batch_norm: bool = False,
-    activation: str = "relu",
-    periodic: bool = True,
+    layers: int,
+    filters: int | Sequence[int],
+    batch_norm: bool,
+    activation: str,
+    periodic: bool,
 ) -> Chain:
     """The residual network; raises ConfigError for another number of filters.  Source: He et al. (2016)."""
     widths = layer_filters("resnet", layers, filters)
@@ -251,11 +251,11 @@ def convnet(
     outputs: int,
     grid: Grid,
     *,
-    layers: int = 3,
-    filters: int | Sequence[int] = 16,
-    batch_norm: bool = False,
-    activation: str = "relu",
-    periodic: bool = True,
+    layers: int,
+    filters: int | Sequence[int],
+    batch_norm: bool,
+    activation: str,
+    periodic: bool,
 ) -> Chain:
     """The plain convolutional network; raises ConfigError for another number of filters.
 
@@ -280,12 +280,12 @@ def fno(
     outputs: int,
     grid: Grid,
     *,
-    layers: int = 4,
-    filters: int = 16,
-    modes: int | Sequence[int] = 12,
-    batch_norm: bool = False,
-    activation: str = "gelu",
-    periodic: bool = True,
+    layers: int,
+    filters: int,
+    modes: int | Sequence[int],
+    batch_norm: bool,
+    activation: str,
+    periodic: bool,
 ) -> FourierOperator:
     """The Fourier neural operator; raises ConfigError for more modes than an axis has.
 

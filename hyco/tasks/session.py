@@ -185,6 +185,8 @@ def _begin(config: Config, directory: RunDirectory, tasks: Sequence[str], progre
         cells = row.component, row.implementation, row.mode, row.chosen_by
         log.info("%-18s %-10s %-7s %s", *cells, extra=FILE_ONLY)
     progress.begin(rows)
+    if config.trainer.backend == "jax":
+        log.info("phiml mode computes with JAX")
     facts: dict[str, Any] = {"tasks": list(tasks), "modes": [vars(r) for r in rows]}
     facts |= {key: getattr(config.trainer, key) for key in ("device", "backend")}
     directory.begin(config.to_yaml(), facts)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -294,3 +295,13 @@ def test_mixtures_train_as_pure_legacy_does(configs: dict[str, Config], componen
     assert_equivalent(expected.weights, found.weights, "weights of a hybrid run")
     assert_equivalent(expected.parameters, found.parameters, "parameters of a hybrid run")
     assert_equivalent(expected.predictions, found.predictions, "predictions of a hybrid run")
+
+
+def test_shadow_mode_compares_jax_with_legacy(configs: dict[str, Config]) -> None:
+    config = configs["jax"]
+    shadow = config.migration.shadow.model_copy(update={"enabled": True, "every": 1})
+    migration = config.migration.model_copy(update={"mode": "phiml", "shadow": shadow})
+    hyco.train(config.model_copy(update={"migration": migration}))
+    found = json.loads((config.output_dir / "shadow.json").read_text())
+    assert found["compared"] > 20
+    assert (found["mismatches"], found["failures"]) == (0, 0)

@@ -64,11 +64,12 @@ class NetworkModel(SyntheticModel):
         self.grid = grid
         self.residual = residual
         self.arrays = NativeArrays(layout, Compute(device, precision, backend))
+        keys = completed(self.build, architecture)
         self.description = describe_surrogate(
             self.name,
             layout,
             grid,
-            architecture=completed(self.build, architecture),
+            architecture=keys,
             residual=residual,
             inputs=inputs,
             precision=precision,
@@ -76,7 +77,7 @@ class NetworkModel(SyntheticModel):
         self._inputs = layout.indices(layout.components if inputs == "all" else layout.dynamic)
         self._dynamic = layout.indices(layout.dynamic)
         sizes = len(self._inputs), len(self._dynamic), grid
-        self._native = self._built(*sizes, **architecture)
+        self._native = self._built(*sizes, **keys)
         self.network = self._native.network
         self.assign({**self.weights(), **initial_weights(self._native.shapes(), stream(seed, "weights"))})
         self.training(False)
