@@ -107,13 +107,12 @@ def reproducible_torch() -> None:
 
 @pytest.fixture(scope="module", autouse=True)
 def no_traces_left_behind() -> Iterator[None]:
-    """PyTorch keeps every trace while its process lives, half a megabyte each, and a suite has thousands."""
+    """PyTorch and JAX keep what they compiled while their process lives, which a suite does thousands of times."""
     yield
-    import torch
+    from hyco.phiml.device import forget_compiled
 
     gc.collect()
-    torch.jit._state._jit_caching_layer.clear()  # scripted functions would else be found, and be gone
-    torch.jit._state._python_cu.drop_all_functions()
+    forget_compiled()
 
 
 @pytest.fixture(autouse=True)

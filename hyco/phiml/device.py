@@ -164,10 +164,13 @@ def _as_recorded(module: Any) -> Iterator[None]:
 
 
 def forget_compiled() -> None:
-    """Free what was compiled in this process, which PyTorch would keep until its end, about 0.5 MB a trace.
+    """Free what was compiled in this process, which PyTorch and JAX would keep until its end.
 
     To be called between experiments: a `Compiled` function of before must not be called any more.
     """
+    jax = getattr(sys.modules.get("phiml.backend.jax._jax_backend"), "jax", None)
+    if jax is not None:
+        jax.clear_caches()
     torch = getattr(sys.modules.get("phiml.backend.torch._torch_backend"), "torch", None)
     if torch is not None:
         torch.jit._state._jit_caching_layer.clear()  # scripted functions would else be found, and be gone
