@@ -107,7 +107,7 @@ def reproducible_torch() -> None:
 
 @pytest.fixture(scope="module", autouse=True)
 def no_traces_left_behind() -> Iterator[None]:
-    """PyTorch and JAX keep what they compiled while their process lives, which a suite does thousands of times."""
+    """PyTorch and JAX keep what they compiled while their process lives, and a suite does so much."""
     yield
     from hyco.phiml.device import forget_compiled
 

@@ -128,7 +128,6 @@ NETWORKS: Rows = {
         "biases in front of a normalisation have no gradient but rounding, and Adam scales that up by 1e8",
         (3e-9, 1e-8),
     ),
-    "updated weights with normalisation in JAX": _row("as above, from other rounding", (3e-8, 2e-7)),
     "adam moments": _row("averages of equal gradients", (2e-15, 1e-12), (8e-7, 1e-5)),
     "weights of an optimiser": _row("each optimiser on equal gradients, clipped or not", (0, 1e-13)),
     "moments of an optimiser": _row(

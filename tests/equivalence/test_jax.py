@@ -186,8 +186,12 @@ def test_updates_with_normalisation() -> None:
         for backend, learner in zip(BACKENDS, learners, strict=True)
     ]
     assert_equivalent(*losses, "losses of a synthetic fit with normalisation")
-    weights = (learner.weights() for learner in learners)
-    assert_equivalent(*weights, "updated weights with normalisation in JAX")
+    # biases in front of a normalisation, and the means that follow them, are but rounding scaled up by Adam
+    norms = {n.rpartition(".")[0] for n in learners[0].weights() if n.endswith("running_mean")}
+    idle = {f"{layer}.bias" for layer in NETWORKS["unet"].idle(norms)} | {f"{n}.running_mean" for n in norms}
+    kept = [{n: w for n, w in learner.weights().items() if n not in idle} for learner in learners]
+    assert len(kept[0]) == len(learners[0].weights()) - 2 * len(norms)
+    assert_equivalent(*kept, "updated weights")
 
 
 @pytest.mark.parametrize("options", OPTIONS[:3], ids=str)

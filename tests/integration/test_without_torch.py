@@ -68,7 +68,7 @@ def test_a_run_from_generation_to_report(name: str, tmp_path: Path) -> None:
     assert done.returncode == 0, done.stderr[-3000:]
     folder = tmp_path / "results" / name
     summary = json.loads((folder / "metrics.json").read_text())
-    assert {"synthetic", "physical"} <= set(summary["models"] if "models" in summary else summary)
+    assert {"synthetic", "physical"} <= set(summary.get("models", summary))
     assert (folder / "report.html").stat().st_size > 10_000
     environment = json.loads((folder / "environment.json").read_text())
     assert environment["packages"]["jax"] and environment["backend"] == "jax"
