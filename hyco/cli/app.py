@@ -215,15 +215,22 @@ def modes(
     """Show which implementation each component gets, and who chose it; or which one to move next."""
     from hyco.cli.tables import show_modes, show_next
     from hyco.config import load_config
-    from hyco.migration.factory import choices, mode_from
+    from hyco.errors import ConfigError
+    from hyco.migration.factory import check_backend, choices, mode_from
     from hyco.migration.road import next_step
 
     loaded = load_config(config, overrides or ())
     with mode_from(loaded, config):
+        if next_ and loaded.trainer.backend == "jax":
+            raise ConfigError(
+                "trainer.backend: components move to phiml one by one in PyTorch, since gradients cannot "
+                "cross to JAX. Move them with trainer.backend=torch, and set it to jax at the end."
+            )
         if next_:
             show_next(next_step(loaded, order), config, overrides or (), loaded.checkpoint_dir)
         else:
             show_modes(choices(loaded))
+            check_backend(loaded)
 
 
 @app.command(epilog=_examples("hyco configs"))

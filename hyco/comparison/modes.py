@@ -15,7 +15,7 @@ from hyco.comparison.run_outputs import RunOutputs
 from hyco.comparison.runs import Curves, compare_outputs, curves
 from hyco.config import Config
 from hyco.errors import RunError
-from hyco.migration.factory import computes
+from hyco.migration.factory import check_backend, computes
 from hyco.storage.run_directory import environment
 from hyco.tasks.progress import Progress, Silent
 
@@ -45,6 +45,9 @@ def compare_modes(
     """
     shown = progress or Silent()
     pair = mixtures(config, candidates)
+    for mixture in pair:
+        with mixture.in_force():
+            check_backend(_as(config, mixture, folder))
     with pair[0].in_force():
         experiment = (full_experiment if full else small_experiment)(config, folder, shown)
     sections = _components(experiment.config, pair, shown)

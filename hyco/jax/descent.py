@@ -83,7 +83,7 @@ class JaxDescent:
 
     def gradients(self) -> dict[str, NDArray[Any]]:
         """The gradients of the last update's loss, by weight, as the optimiser took them."""
-        return self.network.named(self._gradients)
+        return self.network.named(self._gradients) if self._gradients else {}
 
     def loss_scale(self) -> dict[str, Any]:
         """Nothing: no loss is scaled."""

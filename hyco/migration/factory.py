@@ -68,6 +68,11 @@ def check_backend(config: Config) -> None:
         trainer = model.replace("model", "trainer")
         if trainer in modes:
             _check_gradients(backend, model, modes[model], modes[trainer])
+    if config.migration.shadow.enabled and not _is_installed("torch"):
+        raise ConfigError(
+            "migration.shadow: compares with the other mode, which needs the package 'torch'; it is not "
+            "installed. Install it with `pip install torch`, or do not enable the shadow."
+        )
     if not computes(config, "phiml"):
         if backend == "jax":
             raise ConfigError(

@@ -43,9 +43,10 @@ class Compute:
         elif self.device.startswith("cuda") and self.backend != "numpy":
             wanted = int(self.device.partition(":")[2] or 0)
             if wanted >= len(gpus):
+                cuda = " (or install JAX for it: pip install 'jax[cuda12]')" if self.backend == "jax" else ""
                 raise ConfigError(
                     f"trainer.device: {self.device} is not there: PhiML sees {len(gpus)} CUDA devices. "
-                    "Use trainer.device=cpu or auto."
+                    f"Use trainer.device=cpu or auto{cuda}."
                 )
 
     @property

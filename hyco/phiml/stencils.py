@@ -14,6 +14,7 @@ from phi.physics import advect as phiflow
 from phiml import math
 from phiml.math import Tensor, channel, extrapolation
 
+from hyco.errors import ConfigError
 from hyco.problem.grid import Boundary, Grid
 
 EXTRAPOLATION = {
@@ -37,6 +38,11 @@ def advect(quantity: Tensor, velocity: Tensor, dt: float, grid: Grid, boundary: 
     """
     if grid.rank == 1:
         return _advect_on_line(quantity, velocity.field[0], dt, grid, boundary)
+    if 1 in grid.resolution and boundary != "periodic" and quantity.default_backend.name == "torch":
+        raise ConfigError(
+            "model.physical.domain: PhiFlow's operations in PyTorch cannot carry a field over the boundary "
+            "of an axis of one cell. Leave the axis out, take 2 cells, or set trainer.kernels to auto."
+        )
     bounds = Box(**dict(zip(grid.axes, grid.size, strict=True)))
     carrier = math.rename_dims(velocity, "field", channel(vector=",".join(grid.axes)))
     wind = CenteredGrid(carrier, extrapolation.ZERO_GRADIENT, bounds=bounds)

@@ -13,6 +13,7 @@ import pytest
 from numpy.typing import NDArray
 
 import hyco
+from hyco.comparison import compare_modes
 from hyco.config import Config
 from hyco.errors import ConfigError
 from hyco.interfaces import Batch, LossWeights, Optimizer
@@ -194,6 +195,11 @@ def test_updates_with_normalisation() -> None:
     assert_equivalent(*kept, "updated weights")
 
 
+@pytest.mark.parametrize("backend", BACKENDS)
+def test_there_are_no_gradients_before_an_update(backend: str) -> None:
+    assert trainer(backend).gradients() == {} == trainer(backend).moments()
+
+
 @pytest.mark.parametrize("options", OPTIONS[:3], ids=str)
 @pytest.mark.parametrize("start", BACKENDS)
 def test_a_training_goes_on_in_the_other_library(start: str, options: dict[str, Any], tmp_path: Path) -> None:
@@ -245,7 +251,7 @@ def test_what_is_not_there_in_jax_is_refused(tmp_path: Path) -> None:
         tiny(tmp_path, ["trainer.backend=jax", "trainer.precision=float32", "trainer.synthetic.amp=fp16"])
     with pytest.raises(ConfigError, match=r"no fused kernels in JAX.*phiflow"):
         tiny(tmp_path, ["trainer.backend=jax", "trainer.kernels=fused"])
-    with pytest.raises(ConfigError, match=r"no fused kernels for burgers"):
+    with pytest.raises(ConfigError, match=r"no fused kernels in JAX\. Use auto"):
         SELECTED[3].model("phiml", backend="jax", kernels="fused")
 
 
@@ -271,6 +277,12 @@ def test_gradients_cannot_cross(configs: dict[str, Config], component: str) -> N
     with use_mode("hybrid", others), pytest.raises(ConfigError, match=words):
         factory = Factory(config)
         getattr(factory, f"{kind}_trainer")(getattr(factory, f"{kind}_model")())
+
+
+def test_moves_one_by_one_are_made_in_pytorch(configs: dict[str, Config], tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match="gradients cannot cross"):
+        compare_modes(configs["jax"], tmp_path, candidates=["components.synthetic_model=phiml"])
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_legacy_alone_is_not_jax(configs: dict[str, Config]) -> None:

@@ -13,10 +13,12 @@ from phi.physics import advect, diffuse
 from phiml import math
 from phiml.math import IncompatibleShapes, channel
 
+from hyco.errors import ConfigError
 from hyco.phiml.stencils import EXTRAPOLATION
 from hyco.problem.equation import diffusion_limit
 from hyco.problem.grid import BOUNDARIES, Boundary, Grid
 from hyco.testing import assert_equivalent, snapshot
+from hyco.testing.cases import Case
 from tests.sides import SIDES, Stencils, box
 
 GRIDS = (box(16), box(12, 10), box(8, 7, 6))
@@ -163,3 +165,14 @@ def test_phiflow_lets_a_field_flow_through_zero_boundaries(grid: Grid, rng: np.r
     c = 0.6 * diffusion_limit(grid, DT, 2)
     phiflow = PhiFlow(grid, "zero")
     assert_equivalent(phiflow.diffuse(q, c), phiflow.diffuse(q, np.full(grid.resolution, c)), "diffusion")
+
+
+@pytest.mark.parametrize("boundary", ["zero", "zero-gradient"])
+def test_an_axis_of_one_cell_is_refused_by_phiflow_alone(boundary: Boundary) -> None:
+    """PyTorch's interpolation divides by the cells of an axis less one, and reads foreign memory."""
+    case = Case("burgers", (6, 1), "scalar", boundary)
+    states = case.states(2)
+    with pytest.raises(ConfigError, match=r"axis of one cell.*kernels to auto"):
+        case.model("phiml", kernels="phiflow").predict(states, 1)
+    expected = case.model("legacy").predict(states, 1)
+    assert_equivalent(expected, case.model("phiml").predict(states, 1), "fused steps")

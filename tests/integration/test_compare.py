@@ -251,3 +251,13 @@ def test_modes_next_refuses_unknown_orders(hyco_here: Here) -> None:
     refused = hyco_here("modes", "tiny.yaml", "--next", "--order", "backward")
     assert refused.status == 2
     assert "unknown order 'backward'" in refused.error
+
+
+def test_moves_to_jax_are_not_made_one_by_one(project: Project, hyco_here: Here) -> None:
+    refused = hyco_here("modes", "tiny.yaml", "trainer.backend=jax", "migration.mode=legacy", "--next")
+    assert refused.status == 2
+    assert "one by one in PyTorch" in refused.err
+    shown = hyco_here("modes", "tiny.yaml", "trainer.backend=jax", "migration.mode=legacy")
+    assert shown.status == 2
+    assert "synthetic_trainer" in shown.out
+    assert "all models and trainers are legacy" in shown.err

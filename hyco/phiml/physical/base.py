@@ -142,6 +142,11 @@ class GridModel(PhysicalModel):
         known = self.name in KERNELS and type(self).advance.__module__ == f"{__package__}.{self.name}"
         on_cpu = compute.device == "cpu" and compute.backend == "torch"
         found = known and (on_cpu or self._runs_on_cuda())
+        if demanded and compute.backend != "torch":
+            raise ConfigError(
+                "trainer.kernels: fused: there are no fused kernels in JAX. Use auto or phiflow, or "
+                "trainer.backend=torch."
+            )
         if demanded and not found:
             what = f"{self.name} on {compute.device}" if known else self.name
             raise ConfigError(
