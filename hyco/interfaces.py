@@ -378,7 +378,7 @@ class Dataset(Component):
     @property
     @abstractmethod
     def streams(self) -> bool:
-        """Whether real windows are read from files whenever they are asked for, and nothing holds them."""
+        """Whether real windows come from files that are too large to hold, whenever they are asked for."""
 
     @abstractmethod
     def get_batch(self, indices: Sequence[int]) -> Batch:

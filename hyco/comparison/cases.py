@@ -227,7 +227,8 @@ def _part(quantity: str, layout: FieldLayout, values: Array, extra: tuple[str, .
 def trajectories(cast: Cast) -> Array:
     """A few trajectories (batch, field, time, *space) for passes with generated windows."""
     steps = cast.config.generated_length - 1
-    return cast.physical_model.predict(cast.states()[:2], steps)
+    model = cast.physical_model if cast.config.has_equation else cast.synthetic_model
+    return model.predict(cast.states()[:2], steps)
 
 
 def arrays_of(component: Any) -> Arrays:

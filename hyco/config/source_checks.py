@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+
 from hyco.config.schema import Config
 from hyco.errors import ConfigError, did_you_mean
 
@@ -23,12 +25,25 @@ def unknown_equation_is_only_learned(config: Config) -> None:
             f"{config.general.mode}."
         )
     names = [*scheme.dynamic, *scheme.static]
+    for name in names:
+        if not re.fullmatch(r"\w[\w .-]*", name):
+            raise ConfigError(
+                f"{_SCHEME}: expected names of letters, digits, '_', '-', '.' and spaces, got {name!r}. Name "
+                "it so here, and what it is called in the files under data.source.fields."
+            )
     for i, name in enumerate(names):
         if name in names[:i]:
             raise ConfigError(f"{_SCHEME}: the field {name!r} is listed twice; keep one.")
     for name in scheme.vectors:
         if name not in names:
             raise ConfigError(f"{_SCHEME}.vectors: unknown field {name!r}. {did_you_mean(name, names)}")
+    components = config.layout.components
+    for i, name in enumerate(components):
+        if name in components[:i]:
+            raise ConfigError(
+                f"{_SCHEME}: two fields have a component {name!r}. Name one of them otherwise, and what it "
+                "is called in the files under data.source.fields."
+            )
 
 
 def source_names_fields(config: Config) -> None:

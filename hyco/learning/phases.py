@@ -56,7 +56,8 @@ class Phase:
 
 def _taken(value: Any) -> Any:
     """A value in main memory as a plain number; another one as it is."""
-    return float(value) if str(getattr(value, "device", "")) == "cpu" else value
+    device = getattr(value, "device", "")  # JAX's have the platform apart from the name
+    return float(value) if "cpu" in (str(device), getattr(device, "platform", "")) else value
 
 
 @dataclass

@@ -65,7 +65,7 @@ class Dataset(interfaces.Dataset, TorchDataset[Window]):
 
     def __getitem__(self, index: int) -> Window:
         trajectory, start = self._windows.locate(index)
-        if self.streams and trajectory < len(self.simulations):
+        if self._by_window and trajectory < len(self.simulations):
             frames = self._read([trajectory], [start])[0]
         else:
             frames = self._trajectory(trajectory)[:, start : start + self.rollout_steps]
@@ -77,10 +77,15 @@ class Dataset(interfaces.Dataset, TorchDataset[Window]):
 
     @property
     def streams(self) -> bool:
-        return self._files is not None and not self._sensors.noise
+        return self._files is not None
+
+    @property
+    def _by_window(self) -> bool:
+        """Whether real windows are read by themselves; with noise, which is of a trajectory, these are."""
+        return self.streams and not self._sensors.noise
 
     def get_batch(self, indices: Sequence[int]) -> Batch:
-        windows = self._streamed(indices) if self.streams else [self[i] for i in indices]
+        windows = self._streamed(indices) if self._by_window else [self[i] for i in indices]
         initial = torch.stack([w.initial for w in windows])
         targets = torch.stack([w.targets for w in windows])
         generated = sum(i >= self._windows.real_count for i in indices)

@@ -94,7 +94,12 @@ class Dataset(interfaces.Dataset):
 
     @property
     def streams(self) -> bool:
-        return self._files is not None and not self._sensors.noise
+        return self._files is not None
+
+    @property
+    def _by_window(self) -> bool:
+        """Whether real windows are read by themselves; with noise, which is of a trajectory, these are."""
+        return self.streams and not self._sensors.noise
 
     def get_batch(self, indices: Sequence[int]) -> Batch:
         trajectories, starts = self._windows.positions(indices)
@@ -103,7 +108,7 @@ class Dataset(interfaces.Dataset):
         runs = []
         for begin, end in pairwise(cuts):
             first = int(blocks[begin])
-            if self.streams and first < len(self.simulations):
+            if self._by_window and first < len(self.simulations):
                 runs.append(self._read(trajectories[begin:end], starts[begin:end]))
             else:
                 runs.append((self._block(first), trajectories[begin:end] - first, starts[begin:end]))
@@ -121,7 +126,7 @@ class Dataset(interfaces.Dataset):
         skip: int = 0,
     ) -> Iterator[Batch]:
         order = self._windows.batches(size, rng, source, skip)
-        if self.streams:
+        if self._by_window:
             return self._streamed(order)
         if self._fits or not isinstance(self.manager, BlockManager):
             return map(self.get_batch, order)
@@ -186,7 +191,7 @@ class Dataset(interfaces.Dataset):
     def _block_numbers(self, trajectories: NDArray[np.int64]) -> NDArray[np.int64]:
         """The first trajectory of the block that has each of these: all real ones, or one; all generated."""
         real = len(self.simulations)
-        return np.where(trajectories < real, 0 if self._joins or self.streams else trajectories, real)
+        return np.where(trajectories < real, 0 if self._joins or self._by_window else trajectories, real)
 
     def _streamed(self, order: Iterable[Sequence[int]]) -> Iterator[Batch]:
         """The batches of a pass; the windows of the next one are read while one is used."""

@@ -220,6 +220,8 @@ REFUSED = {
     "model.physical.dt=0.1": "model.physical.dt is 0.1, but frames are 0.05 apart",
     "model.physical.domain.y.size=2": "y.size is 2, but 12 cells 0.25 apart make 3. Write",
     "data.source.path=nowhere": "data.source.path: expected HDF5 files",
+    "data.fields_scheme.dynamic=['a,b']": "expected names of letters, digits",
+    "data.fields_scheme.dynamic=[speed, speed_x]": "two fields have a component 'speed_x'",
     "data.fields_scheme.vectors=[]": "expected 1 components of the field speed (speed), found 2",
 }
 
@@ -289,6 +291,11 @@ def test_the_modes_are_compared_on_files(options: tuple[str, ...], project: Proj
     assert not list(project.folder.rglob("sim_*"))[4:]  # nothing beside what made the file
 
 
+def test_the_modes_are_compared_without_an_equation(unknown: Project, hyco_here: Here) -> None:
+    result = hyco_here("compare", "unknown.yaml", "--no-training")
+    assert result.status == 0, result.err + result.out
+
+
 def test_shadow_mode_watches_what_is_read_from_files(tmp_path: Path) -> None:
     settings = [*MANY, "general.mode=synthetic", "migration.mode=phiml"]
     settings += ["migration.shadow={enabled: true, every: 3, on_mismatch: raise}"]
@@ -348,16 +355,28 @@ def large(folder: Path, layout: str, samples: int) -> int:
     return path.stat().st_size // MIB
 
 
-@pytest.mark.parametrize(("side", "layout"), list(zip(SIDES, LAYOUTS, strict=True)))
-def test_peak_memory_does_not_grow_with_the_file(side: str, layout: str, project: Project) -> None:
+WHERE = {
+    "legacy": ("pdebench", ["migration.mode=legacy"]),
+    "phiml": ("well", ["migration.mode=phiml"]),
+    "jax": ("pdebench", ["migration.mode=phiml", "trainer.backend=jax"]),
+    "legacy with noise": ("well", ["migration.mode=legacy", "observations.noise.level=0.05"]),
+    "phiml with noise": ("pdebench", ["migration.mode=phiml", "observations.noise.level=0.05"]),
+}
+
+
+@pytest.mark.parametrize("where", WHERE)
+def test_peak_memory_does_not_grow_with_the_file(where: str, project: Project) -> None:
     """All windows of a file that is many times larger than the limit are trained on, and it is not held."""
     grown = {}
+    layout, settings = WHERE[where]
     for samples in (32, 128):
         size = large(project.folder, layout, samples)
         (project.folder / "large.yaml").write_text(MEMORY % (layout, samples))
-        found = project.python("-c", MEASURED, "large.yaml", f"migration.mode={side}")
+        found = project.python("-c", MEASURED, "large.yaml", *settings)
         assert found.status == 0, found.err
         before, after, _ = found.out.split()
         grown[size] = int(after) - int(before)
     assert max(grown) >= 128
-    assert max(grown.values()) < 16, grown
+    # of what JAX compiles meanwhile, and of a trajectory without and with noise, the file knows nothing
+    assert max(grown.values()) < (40 if where != "legacy" and where != "phiml" else 16), grown
+    assert max(grown.values()) - min(grown.values()) < 16, grown

@@ -296,6 +296,22 @@ def misshapen(path: Path) -> Source:
     return source(path, FLOW, PLANE, format="well")
 
 
+def fewer_than_said(path: Path) -> Source:
+    flow_well(path)
+    with h5py.File(path, "r+") as file:
+        file.attrs["n_trajectories"] = 3
+    return source(path, FLOW, PLANE, format="well")
+
+
+def other_contents(**changes: Any) -> Callable[[Path], Source]:
+    def make(path: Path) -> Source:
+        burgers(path)
+        damaged(path, **changes)
+        return source(path)
+
+    return make
+
+
 DENSITY = scalar("density", vector=False)
 REFUSED: dict[str, tuple[Callable[[Path], Source], str]] = {
     "there is no file": (source, "is a path of no such files"),
@@ -317,7 +333,7 @@ REFUSED: dict[str, tuple[Callable[[Path], Source], str]] = {
     ),
     "a stride that does not divide": (
         of_burgers(grid=Grid.of(x=(2.0, 2)), space_stride=3),
-        "1 of 3 of the 8 in.*a stride that divides it",
+        "space_stride is 3, which does not divide the 8 cells along x",
     ),
     "more frames": (
         of_burgers(frames_used=8),
@@ -355,6 +371,11 @@ REFUSED: dict[str, tuple[Callable[[Path], Source], str]] = {
         of_well({}, layout=scalar("pressure", vector=False)),
         "'pressure' for the field pressure, found density, velocity",
     ),
+    "times that are a number": (other_contents(t_coordinate=1.0), "expected times of 7 frames, found 1"),
+    "coordinates that are a table": (
+        other_contents(x_coordinate=np.ones((8, 2))),
+        r"expected coordinates x as one list of numbers, found the shape \(8, 2\)",
+    ),
     "a pdebench file as a well": (of_burgers(format="well"), "expected a file in the well layout"),
 }
 
@@ -366,6 +387,47 @@ def test_what_does_not_fit_is_refused(what: str, tmp_path: Path) -> None:
     with pytest.raises(DataError, match=words) as caught:
         make(path).prepare([0])
     assert "file.hdf5" in str(caught.value)
+
+
+def test_fewer_trajectories_than_said(tmp_path: Path) -> None:
+    read = fewer_than_said(tmp_path / "w.hdf5")
+    read.prepare([0, 1])
+    with pytest.raises(DataError, match=r"simulation 2 .*the file holds 2, fewer than it says"):
+        read.prepare([2])
+
+
+def test_numbers_are_real(tmp_path: Path) -> None:
+    burgers(tmp_path / "b.hdf5")
+    damaged(tmp_path / "b.hdf5", tensor=random(3, FRAMES, 8) + 1j)
+    with pytest.raises(DataError, match=r"b\.hdf5: expected real numbers in /tensor, found complex128"):
+        source(tmp_path / "b.hdf5").load(0)
+
+
+def test_a_pattern_of_nothing(tmp_path: Path) -> None:
+    with pytest.raises(DataError, match=r"b\*\.h5 is a pattern of no such files"):
+        source(tmp_path / "b*.h5").prepare([0])
+
+
+@pytest.mark.parametrize("single", [False, True], ids=["left out", "one entry"])
+def test_an_axis_along_which_a_field_does_not_vary(single: bool, tmp_path: Path) -> None:
+    """The specification leaves it out; the reader of the authors wants one entry."""
+    column, density = random(2, 8), random(2, FRAMES, 8, 6)
+    fields = {"t0_fields": {"density": density, "column": column[..., None] if single else column}}
+    said = {"column": {"dim_varying": [True, False], "time_varying": False}}
+    public_files.well(tmp_path / "w.hdf5", fields, (2.0, 3.0), DT, varying=said)
+    layout = FieldLayout((FieldSpec("density"), FieldSpec("column", static=True)), PLANE.axes)
+    found = source(tmp_path / "w.hdf5", layout, PLANE, format="well").load(1)
+    assert np.array_equal(found[0], density[1])
+    assert np.array_equal(found[1], np.broadcast_to(column[1][None, :, None], (FRAMES, 8, 6)))
+
+
+def test_fields_of_one_name_in_two_groups(tmp_path: Path) -> None:
+    scalars, vectors = random(2, FRAMES, 8, 6), random(2, FRAMES, 8, 6, 2)
+    fields = {"t0_fields": {"flow": scalars}, "t1_fields": {"flow": vectors}}
+    public_files.well(tmp_path / "w.hdf5", fields, (2.0, 3.0), DT)
+    names = {"velocity": "t1_fields/flow", "density": "flow"}
+    found = source(tmp_path / "w.hdf5", FLOW, PLANE, format="well", names=names).load(0)
+    assert np.array_equal(found, [*np.moveaxis(vectors[0], -1, 0), scalars[0]])
 
 
 def test_a_boundary_is_nobody_s_where_there_is_no_equation(tmp_path: Path) -> None:

@@ -10,7 +10,9 @@ import h5py
 import numpy as np
 from numpy.typing import NDArray
 
-SAMPLE, TIME, COMPONENT = "sample", "time", "component"
+from hyco.errors import DataError
+
+SAMPLE, TIME, COMPONENT, SINGLE = "sample", "time", "component", "single"
 
 
 class Place(NamedTuple):
@@ -26,7 +28,8 @@ class Variable:
 
     Args:
         dataset: its path in the file.
-        dims: what each of its dims is, in stored order: `sample`, `time`, an axis, or `component`.
+        dims: what each of its dims is, in stored order: `sample`, `time`, an axis, `component`, or `single`,
+            which stands for an axis along which it does not vary.
         shape: their sizes.
     """
 
@@ -53,9 +56,11 @@ class Variable:
 
         A dim along which the variable does not vary has the size 1.
         """
-        chosen = {SAMPLE: index, TIME: frames}
+        chosen = {SAMPLE: index, TIME: frames, SINGLE: 0}
+        if file[self.dataset].dtype.kind not in "fiub":
+            raise DataError(f"expected real numbers in {self.dataset}, found {file[self.dataset].dtype}")
         values = file[self.dataset][tuple(chosen.get(dim, slice(None)) for dim in self.dims)]
-        rest = [dim for dim in self.dims if dim != SAMPLE]
+        rest = [dim for dim in self.dims if dim not in (SAMPLE, SINGLE)]
         places = [i for i, dim in enumerate(rest) if dim == COMPONENT]
         places += [rest.index(dim) for dim in (TIME, *axes) if dim in rest]
         ordered = np.transpose(values, places)

@@ -43,7 +43,7 @@ def check_contents(
             f"{used}{_strided(available, time_stride)}. Write data.trajectory_length: {used}, or less."
         )
     if contents.times is not None:
-        _check_times(contents.times[:available], available, dt, time_stride)
+        _check_times(np.atleast_1d(contents.times)[:available], available, dt, time_stride)
     _check_grid(contents, parts, grid, space_stride)
     if boundaries:
         _check_boundaries(contents, layout)
@@ -64,7 +64,10 @@ def _check_fields(contents: Contents, parts: Sequence[Part], layout: FieldLayout
         if not static:
             counts.add(part.variable.size(TIME) or 0)
     if len(counts) != 1:
-        raise DataError(f"expected variables of the same number of frames, found {sorted(counts)}")
+        raise DataError(
+            f"expected variables of the same number of frames, found {sorted(counts)}. Use others of them "
+            "(data.source.fields)."
+        )
     available = counts.pop()
     if available < 2:
         raise DataError(
@@ -76,7 +79,10 @@ def _check_fields(contents: Contents, parts: Sequence[Part], layout: FieldLayout
 
 def _check_times(times: NDArray[np.float64], available: int, dt: float, stride: int) -> None:
     if len(times) != available:
-        raise DataError(f"expected times of {available} frames, found {len(times)}")
+        raise DataError(
+            f"expected times of {available} frames, found {len(times)}. The file contradicts itself; fetch "
+            "it again."
+        )
     found = _step(times, "times") * stride
     if not isclose(found, dt, rel_tol=AGREE):
         raise DataError(
@@ -89,17 +95,24 @@ def _check_grid(contents: Contents, parts: Sequence[Part], grid: Grid, stride: i
     for axis, cells, size in zip(grid.axes, grid.resolution, grid.size, strict=True):
         sizes = {part.variable.size(axis) for part in parts} - {None}
         values = contents.coordinates.get(axis)
-        stored = len(values) if values is not None else cells * stride
+        stored = cells * stride if values is None else len(np.atleast_1d(values))
         if sizes - {stored}:
-            raise DataError(f"expected {stored} values along {axis}, found {sorted(n or 0 for n in sizes)}")
+            raise DataError(
+                f"expected {stored} values along {axis}, found {sorted(n or 0 for n in sizes)}. Use other "
+                "variables (data.source.fields), or correct model.physical.domain."
+            )
         length = size if values is None else _step(values, f"coordinates {axis}") * stored
         key = f"model.physical.domain.{axis}"
-        if stored % stride or stored // stride != cells:
-            right = f"resolution: {stored // stride}" if not stored % stride else "a stride that divides it"
+        if stored % stride:
             raise DataError(
-                f"{key}.resolution is {cells}, but there are {stored} cells along {axis}"
-                f"{_strided(stored, stride)}. Write {key}: {{size: {length:.6g}, {right}}}, or change "
-                "data.source.space_stride."
+                f"data.source.space_stride is {stride}, which does not divide the {stored} cells along "
+                f"{axis}. Use one that does."
+            )
+        if stored // stride != cells:
+            raise DataError(
+                f"{key}.resolution is {cells}, but there are {stored // stride} cells along {axis}"
+                f"{_strided(stored, stride)}. Write {key}: {{size: {length:.6g}, resolution: "
+                f"{stored // stride}}}, or change data.source.space_stride."
             )
         if not isclose(length, size, rel_tol=AGREE):
             raise DataError(
@@ -121,6 +134,8 @@ def _check_boundaries(contents: Contents, layout: FieldLayout) -> None:
 
 def _step(values: NDArray[np.float64], what: str) -> float:
     """The distance of coordinates that are equally far apart."""
+    if values.ndim != 1:
+        raise DataError(f"expected {what} as one list of numbers, found the shape {values.shape}.")
     steps = np.diff(values)
     mean = float((values[-1] - values[0]) / max(1, len(values) - 1))
     allowed = UNIFORM * abs(mean) + 4 * SINGLE * float(np.max(np.abs(values), initial=0.0))

@@ -23,7 +23,7 @@ from hyco.problem.fields import FieldLayout
 from hyco.problem.grid import Grid
 from hyco.storage.fingerprint import fingerprint
 from hyco.storage.sources import pdebench, well
-from hyco.storage.sources.contents import Contents, Place, Variable
+from hyco.storage.sources.contents import SAMPLE, Contents, Place, Variable
 from hyco.storage.sources.fitting import check_contents
 from hyco.storage.sources.naming import Part, parts_of
 
@@ -83,7 +83,11 @@ class Source:
             found = [Path(name) for name in glob.glob(str(path), recursive=True) if Path(name).is_file()]
         if not found:
             kind = (
-                "folder without" if path.is_dir() else "pattern of" if GLOB & set(self.path) else "path of no"
+                "folder without"
+                if path.is_dir()
+                else "pattern of no"
+                if GLOB & set(self.path)
+                else "path of no"
             )
             raise DataError(
                 f"data.source.path: expected HDF5 files ({', '.join(endings)}), but {self.path} is a {kind} "
@@ -94,17 +98,17 @@ class Source:
     def check(self, simulations: Sequence[int]) -> None:
         """Raises DataError for the first of these trajectories that is not there or does not fit."""
         for simulation in simulations:
-            self._parts_of(simulation)
+            self.frames(simulation)
 
     def prepare(self, simulations: Sequence[int]) -> None:
         """`check`, and say what is read; there is nothing to cache."""
         self.check(simulations)
         log.info(
-            "%d trajectories are read from %s (%s, %d files); they are not copied into the cache",
-            len(simulations),
+            "trajectories read from %s (layout %s): %d, in all files: %d; they are not copied into the cache",
             self.path,
             self.format,
-            len(self.files),
+            len(simulations),
+            len(self),
         )
         for path, parameters in self._said.items():
             if parameters:
@@ -116,8 +120,14 @@ class Source:
         return False
 
     def frames(self, simulation: int) -> int:
-        """Frames of a trajectory that are used."""
-        self._parts_of(simulation)
+        """Frames of a trajectory that are used; raises DataError when it is not there or does not fit."""
+        sizes = [part.variable.size(SAMPLE) for part in self._parts_of(simulation)]
+        stored = min((size for size in sizes if size is not None), default=None)
+        if stored is not None and self._place(simulation)[1].sample >= stored:
+            raise DataError(
+                f"{self.where(simulation)}: expected its values, but the file holds {stored}, fewer than it "
+                "says. Fetch it again, or list only those."
+            )
         return self.frames_used
 
     def nbytes(self, simulation: int) -> int:
@@ -226,8 +236,10 @@ class Source:
         frame, component, *cell = np.argwhere(~np.isfinite(np.moveaxis(window, 1, 0)))[0].tolist()
         stored = f" ({(start + frame) * self.time_stride} of the file)" if self.time_stride > 1 else ""
         place = ", ".join(f"{a}={i}" for a, i in zip(self.grid.axes, cell, strict=True))
+        value = window[(component, frame, *cell)]
+        large = " (or too large for trainer.precision)" if np.isinf(value) else ""
         raise DataError(
-            f"{self.where(simulation)}: expected finite values, got {window[(component, frame, *cell)]} in "
+            f"{self.where(simulation)}: expected finite values, got {value}{large} in "
             f"{self.layout.components[component]} of frame {start + frame}{stored} at cell ({place}). "
             "Leave it out of the lists of simulations, or use fewer frames (data.trajectory_length)."
         )
@@ -249,7 +261,7 @@ class Source:
                 yield file
         except HycoError as error:
             raise error if str(path) in str(error) else DataError(f"{path}: {error}.") from None
-        except (OSError, RuntimeError, KeyError, ValueError, TypeError, AttributeError) as error:
+        except (OSError, RuntimeError, LookupError, ValueError, TypeError, AttributeError) as error:
             why = " ".join(str(error).split())
             raise DataError(
                 f"{path}: expected a file in the {self.format} layout, but it is of another kind, damaged, "

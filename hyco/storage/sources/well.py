@@ -7,7 +7,7 @@
     t0_fields/NAME (sample, time, x[, y[, z]])              @sample_varying  @time_varying  @dim_varying
     t1_fields/NAME (..., component)    t2_fields/NAME (..., component[, component])
 
-A field has the dims along which it varies alone.
+A field has the dims along which it varies alone, or one entry along an axis along which it does not.
 """
 
 from __future__ import annotations
@@ -19,6 +19,7 @@ from hyco.errors import DataError
 from hyco.storage.sources.contents import (
     COMPONENT,
     SAMPLE,
+    SINGLE,
     TIME,
     Contents,
     Place,
@@ -66,7 +67,7 @@ def contents(file: h5py.File, place: Place, axes: tuple[str, ...], cells: tuple[
             if found is None:
                 strange[name] = item.shape
             else:
-                variables[name] = found
+                variables[f"{group}/{name}" if name in variables else name] = found
     periodic = _periodic(file, axes, names)
     return Contents(variables, strange, coordinates, times, periodic, _parameters(file), own)
 
@@ -78,17 +79,24 @@ def _says(item: h5py.HLObject, name: str, default: bool = False) -> bool:
 def _variable(item: h5py.Dataset, axes: tuple[str, ...], components: tuple[int, ...]) -> Variable | None:
     """A field, its dims by what it says it varies along; None where its shape is another."""
     along = np.broadcast_to(item.attrs.get("dim_varying", True), (len(axes),))
-    dims = (SAMPLE,) * _says(item, "sample_varying", True) + (TIME,) * _says(item, "time_varying", True)
-    dims += tuple(axis for axis, varies in zip(axes, along, strict=True) if varies)
-    further = item.ndim - len(dims)
-    return Variable(item.name, dims + (COMPONENT,) * further, item.shape) if further in components else None
+    first = (SAMPLE,) * _says(item, "sample_varying", True) + (TIME,) * _says(item, "time_varying", True)
+    kept = tuple(axis if varies else SINGLE for axis, varies in zip(axes, along, strict=True))
+    # the reader of the authors wants one entry where nothing varies, their specification leaves the dim out
+    for space in dict.fromkeys((kept, tuple(axis for axis in kept if axis != SINGLE))):
+        dims = first + space
+        further = item.ndim - len(dims)
+        if further in components and all(
+            n == 1 for dim, n in zip(dims, item.shape, strict=False) if dim == SINGLE
+        ):
+            return Variable(item.name, dims + (COMPONENT,) * further, item.shape)
+    return None
 
 
 def _periodic(file: h5py.File, axes: tuple[str, ...], names: list[str]) -> dict[str, bool]:
     """Whether each axis is periodic, as far as it is said."""
     found: dict[str, bool] = {}
     for item in file.get("boundary_conditions", {}).values():
-        for name in map(text, item.attrs.get("associated_dims", ())):
+        for name in map(text, np.atleast_1d(item.attrs.get("associated_dims", ()))):
             if name in names:
                 axis = axes[names.index(name)]
                 found[axis] = found.get(axis, True) and text(item.attrs["bc_type"]).lower() == "periodic"
