@@ -15,7 +15,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from hyco.kernels.loops import apart, at, compiled, part
+from hyco.kernels.loops import _add, apart, at, compiled, part
 from hyco.kernels.rollout import WORTH_A_THREAD, Rollout
 from hyco.kernels.stages import Adjoint, Stages, gathered, undo_step
 from hyco.kernels.threads import run
@@ -86,13 +86,6 @@ def _slope_across(out, values, x, rate, beyond, nx, ny):
         _mirrored(out, own, high, rate, ny)
     else:
         _mirrored(out, own, low, -rate, ny)
-
-
-@part
-def _add(out, given, n):
-    apart()
-    for z in range(n):
-        out[z] += given[z]
 
 
 @part

@@ -181,9 +181,13 @@ def colour_bar(
     drawn: Figure, panels: Any, scale: Scale, arrays: Iterable[NDArray[Any]], **place: Any
 ) -> None:
     """The colour bar of some panels, with arrows where the arrays go beyond the scale."""
+    from matplotlib.ticker import MaxNLocator
+
     image = np.ravel(panels)[0].images[0]
-    label = scale.label if "location" in place else scale.label.replace(" (", "\n(", 1)
-    drawn.colorbar(image, ax=panels, label=label, extend=scale.extend(arrays), **place)
+    label, ticks = scale.label.replace(" (", "\n(", 1), None
+    if "location" in place:  # it lies, and numbers beside each other need more room
+        label, ticks = scale.label, MaxNLocator(5, steps=[1, 2, 2.5, 5, 10])
+    drawn.colorbar(image, ax=panels, label=label, extend=scale.extend(arrays), ticks=ticks, **place)
 
 
 def axis_label(axis: str, evaluation: Evaluation) -> str:
