@@ -11,7 +11,6 @@ To demand cuda where there is none is an error.
 
 from __future__ import annotations
 
-import gc
 import os
 from collections.abc import Iterator
 from pathlib import Path
@@ -109,9 +108,8 @@ def reproducible_torch() -> None:
 def no_traces_left_behind() -> Iterator[None]:
     """PyTorch and JAX keep what they compiled while their process lives, and a suite does so much."""
     yield
-    from hyco.phiml.device import forget_compiled
+    from hyco.migration.factory import forget_compiled
 
-    gc.collect()
     forget_compiled()
 
 
